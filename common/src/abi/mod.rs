@@ -1,0 +1,27 @@
+//! Map keys and values, shared by the kernel programs and userspace.
+//!
+//! Every struct is `repr(C)` without implicit padding (checked at compile
+//! time) and converts to and from its bytes without `unsafe`. Addresses are
+//! [`NetAddr`](crate::NetAddr) (network order); every other number is in the
+//! host's byte order.
+
+mod config;
+mod counter;
+mod flow;
+mod layout;
+mod maps;
+mod node;
+mod peer;
+mod pod;
+
+pub use config::{CONFIG_SLOTS, ConfigSlot, FastPath, NodeConfig, SourceCheck};
+pub use counter::{COUNTER_SLOTS, Counted, Tally};
+pub use flow::{FlowKey, FlowState};
+pub use layout::{Abi, FieldDoc};
+pub use maps::{
+    FLOW_KEY_FIELDS, LAYOUT_VERSION, MAPS, MAX_FLOWS, MAX_PEERS, MAX_PODS, META_BUILD, META_LAYOUT,
+    META_SLOTS, MapDoc,
+};
+pub use node::NodeEntry;
+pub use peer::{Peer, PeerSpec};
+pub use pod::PodEntry;

@@ -1,0 +1,101 @@
+//! What arrives on the uplink.
+
+use super::{Maps, Meta, origin, tag_of};
+use crate::NetAddr;
+use crate::abi::{NodeConfig, NodeEntry, PodEntry};
+use crate::flow::{Segment, classify};
+use crate::gate::Way;
+use crate::reason::Reason;
+use crate::tunnel::{self, Accepted, Outer};
+use crate::wire::{Frame, INNER_AT, Inner};
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum UplinkIngress<'m> {
+    /// Not the tunnel's: untouched.
+    Foreign,
+    /// The tunnel's, for the kernel's device: untouched.
+    Device,
+    /// Drop it.
+    Drop(Reason),
+    /// Decapsulated into a pod.
+    Pod(&'m PodEntry, Option<u8>),
+    /// Decapsulated into the host stack, with this tag.
+    Stack(u16, Option<u8>),
+}
+
+/// Decides about one packet.
+///
+/// `port_at` reads 16 bits at an offset that varies.
+#[inline(always)]
+pub fn uplink_ingress<'m, F: Frame + ?Sized, M: Maps>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+    port_at: impl FnOnce(usize) -> Option<u16>,
+) -> UplinkIngress<'m> {
+    // A tagged frame belongs to another device on top of this one; a priority tag alone takes
+    // the packet to the kernel's device and its guard.
+    if meta.in_vlan {
+        return UplinkIngress::Foreign;
+    }
+    let sender = |address: NetAddr| -> Option<NodeEntry> { maps.node(address).copied() };
+    let ip = match tunnel::outer(frame, config, port_at) {
+        Outer::Foreign => return UplinkIngress::Foreign,
+        Outer::LaterFragment => return UplinkIngress::Device,
+        Outer::Options => return UplinkIngress::Drop(Reason::OuterOptions),
+        Outer::Truncated => return UplinkIngress::Drop(Reason::Truncated),
+        Outer::FirstFragment(ip) => {
+            return match tunnel::accept_first_fragment(frame, &ip, config, sender) {
+                Ok(()) => UplinkIngress::Device,
+                Err(reason) => UplinkIngress::Drop(reason),
+            };
+        }
+        Outer::Tunnel(ip) => ip,
+    };
+    match tunnel::accept(frame, &ip, meta.len, meta.gso_size, config, sender) {
+        Err(reason) => UplinkIngress::Drop(reason),
+        Ok(accepted) => deliver(frame, meta, config, maps, &accepted),
+    }
+}
+
+#[inline(always)]
+fn deliver<'m, F: Frame + ?Sized, M: Maps>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+    accepted: &Accepted,
+) -> UplinkIngress<'m> {
+    let segment = classify(&Inner::new(frame, INNER_AT), &accepted.inner);
+    if let Some(pod) = fast_pod(config, maps, accepted, &segment) {
+        return UplinkIngress::Pod(pod, accepted.tos);
+    }
+    // The stack may have to cut this one up again, and only the kernel's own
+    // decapsulation leaves a GSO packet without traces of the tunnel.
+    if meta.gso_size > 0 {
+        return UplinkIngress::Device;
+    }
+    UplinkIngress::Stack(tag_of(&segment), accepted.tos)
+}
+
+#[inline(always)]
+fn fast_pod<'m, M: Maps>(
+    config: &NodeConfig,
+    maps: &'m M,
+    accepted: &Accepted,
+    segment: &Segment,
+) -> Option<&'m PodEntry> {
+    let inner = &accepted.inner;
+    // A node's own address may be masqueraded on the way back: conntrack must see both ways.
+    let between_pods = inner.source.is_in(config.network, config.network_mask);
+    if !between_pods || inner.ttl <= 1 {
+        return None;
+    }
+    let pod = maps.pod(inner.destination).filter(|pod| pod.may_be_fast())?;
+    match origin(maps, config, segment) {
+        Way::Fast => Some(pod),
+        Way::Stack => None,
+    }
+}

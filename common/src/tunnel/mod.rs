@@ -1,0 +1,7 @@
+//! The tunnel: what goes on the wire and what is accepted from it.
+
+mod accept;
+mod emit;
+
+pub use accept::{Accepted, Outer, Refusal, accept, accept_first_fragment, accept_inner, outer};
+pub use emit::{Fit, Open, fits, open_fields, source_port, write_outer};

@@ -1,0 +1,41 @@
+//! The host: links, addresses and routes, through rtnetlink.
+//!
+//! Everything here observes first and changes only what differs, so it can be
+//! called again and again; nothing that is not ours is touched.
+
+mod error;
+mod events;
+mod links;
+mod overlay;
+mod pod_routes;
+mod routes;
+mod sysctl;
+mod uplink;
+
+pub use error::HostError;
+pub use events::Events;
+pub use links::Link;
+pub use overlay::{Overlay, OverlaySpec};
+pub use routes::NETWORK_GATEWAY;
+pub use uplink::{Uplink, UplinkChoice};
+
+use rtnetlink::Handle;
+
+/// The host's network, in the namespace that the process runs in.
+#[derive(Clone, Debug)]
+pub struct Host {
+    handle: Handle,
+}
+
+impl Host {
+    /// Connects to the kernel; the connection runs as a task of the current runtime.
+    ///
+    /// # Errors
+    /// When no netlink socket can be had.
+    pub fn connect() -> Result<Self, HostError> {
+        let (connection, handle, _) = rtnetlink::new_connection()
+            .map_err(|source| HostError::Io { what: "cannot open a netlink socket", source })?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+}

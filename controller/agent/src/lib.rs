@@ -1,0 +1,22 @@
+//! The node agent.
+//!
+//! It leases a subnet, keeps the host and the kernel's tables as they must
+//! be, and is not in any packet's way: killing it loses nothing.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`cli`] | flannel's flags and environment |
+//! | [`settings`] | what the flags and `net-conf.json` come to |
+//! | [`store`] | where leases are kept |
+//! | [`host`] | links, addresses, routes |
+//! | [`node`] | the reconciler |
+//! | [`run`] | the agent's life |
+
+pub mod cli;
+pub mod host;
+mod lock;
+pub mod node;
+mod preflight;
+pub mod run;
+pub mod settings;
+pub mod store;

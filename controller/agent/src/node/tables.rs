@@ -1,0 +1,179 @@
+//! The kernel's tables, compared with what they shall hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::net::if_::if_indextoname;
+use tartan_common::abi::NodeConfig;
+use tartan_core::desired::Desired;
+use tartan_datapath::{
+    Config, DatapathError, Nodes, Peers, PodEntry, Pods, attach_pod, detach_pod, pod_pins,
+};
+use tracing::{info, warn};
+
+/// The tables that the agent writes.
+pub(super) struct Tables {
+    config: Config,
+    peers: Peers,
+    nodes: Nodes,
+}
+
+/// What had to be changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) configuration: bool,
+    pub(super) added: usize,
+    pub(super) removed: usize,
+}
+
+impl Tables {
+    pub(super) fn open() -> Result<Self, DatapathError> {
+        Ok(Self { config: Config::open()?, peers: Peers::open()?, nodes: Nodes::open()? })
+    }
+
+    /// Brings the tables to the desired state. What is there and right is not written again.
+    pub(super) fn apply(&mut self, desired: &Desired) -> Result<Changes, DatapathError> {
+        let mut changes = Changes { configuration: self.configure(desired)?, ..Changes::default() };
+        let nodes = difference(self.nodes.entries()?, &desired.nodes);
+        let peers = difference(self.peers.entries()?, &desired.peers);
+        for (key, value) in &nodes.wrong {
+            self.nodes.insert(*key, value)?;
+        }
+        for (key, value) in &peers.wrong {
+            self.peers.insert(*key, value)?;
+        }
+        for key in &peers.surplus {
+            self.peers.remove(*key)?;
+        }
+        for key in &nodes.surplus {
+            self.nodes.remove(*key)?;
+        }
+        changes.added = peers.wrong.len();
+        changes.removed = peers.surplus.len();
+        Ok(changes)
+    }
+
+    fn configure(&mut self, desired: &Desired) -> Result<bool, DatapathError> {
+        let current = self.config.get()?;
+        self.config.set(&with_epoch(desired.config, current.as_ref()))
+    }
+}
+
+/// Flows that were direct under another mode must not stay so: a change of
+/// mode begins a new epoch.
+fn with_epoch(wanted: NodeConfig, current: Option<&NodeConfig>) -> NodeConfig {
+    let epoch = match current {
+        Some(current) if current.fast_path == wanted.fast_path => current.epoch,
+        Some(current) => current.epoch.wrapping_add(1),
+        None => 1,
+    };
+    NodeConfig { epoch, ..wanted }
+}
+
+struct Difference<V> {
+    wrong: Vec<(Ipv4Addr, V)>,
+    surplus: Vec<Ipv4Addr>,
+}
+
+fn difference<V: Copy + PartialEq>(
+    actual: Vec<(Ipv4Addr, V)>,
+    wanted: &BTreeMap<Ipv4Addr, V>,
+) -> Difference<V> {
+    let actual: BTreeMap<_, _> = actual.into_iter().collect();
+    let wrong = wanted
+        .iter()
+        .filter(|(key, value)| actual.get(key) != Some(value))
+        .map(|(key, value)| (*key, *value))
+        .collect();
+    let surplus = actual.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+    Difference { wrong, surplus }
+}
+
+/// How long a pod is left to the CNI plugin that is making it.
+pub(super) const MAKING: Duration = Duration::from_secs(3);
+
+/// The pods that the agent knows, and since when.
+#[derive(Debug, Default)]
+pub(super) struct KnownPods(BTreeMap<(Ipv4Addr, u32), Instant>);
+
+impl KnownPods {
+    /// Brings every pod's programs in order and forgets pods whose veth is gone.
+    /// Returns the pods that are left, address and interface, without those
+    /// that the plugin may still be making.
+    pub(super) fn repair(&mut self) -> Result<Vec<(Ipv4Addr, u32)>> {
+        for (veth, alive) in pod_pins()? {
+            if !alive {
+                detach_pod(&veth)?;
+                info!(veth, "removed the links of a pod that is gone");
+            }
+        }
+        let mut pods = Pods::open()?;
+        let entries = pods.entries()?;
+        self.remember(&entries);
+        let mut left = Vec::new();
+        for (address, pod) in entries {
+            let Some(veth) = interface_name(pod.ifindex) else {
+                if pods.remove_stale(address, &pod)? {
+                    info!(%address, "forgot a pod whose interface is gone");
+                }
+                continue;
+            };
+            if self.is_settled(address, pod.ifindex) && attached(address, pod.ifindex, &veth) {
+                left.push((address, pod.ifindex));
+            }
+        }
+        Ok(left)
+    }
+
+    fn remember(&mut self, entries: &[(Ipv4Addr, PodEntry)]) {
+        let now = Instant::now();
+        let present: BTreeSet<_> = entries.iter().map(|(ip, pod)| (*ip, pod.ifindex)).collect();
+        self.0.retain(|pod, _| present.contains(pod));
+        for pod in present {
+            self.0.entry(pod).or_insert(now);
+        }
+    }
+
+    /// Whether the plugin may still be making one.
+    pub(super) fn any_in_the_making(&self) -> bool {
+        self.0.values().any(|since| since.elapsed() < MAKING)
+    }
+
+    fn is_settled(&self, address: Ipv4Addr, ifindex: u32) -> bool {
+        self.0.get(&(address, ifindex)).is_some_and(|since| since.elapsed() >= MAKING)
+    }
+}
+
+fn interface_name(ifindex: u32) -> Option<String> {
+    if_indextoname(ifindex).ok()?.into_string().ok()
+}
+
+/// One pod that cannot be repaired must not keep the others waiting.
+fn attached(address: Ipv4Addr, ifindex: u32, veth: &str) -> bool {
+    match attach_pod(veth) {
+        Ok(()) => true,
+        // It left while we looked: the next pass forgets it.
+        Err(_) if interface_name(ifindex).is_none() => false,
+        Err(error) => {
+            warn!(%address, veth, %error, "cannot repair the programs of a pod");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let at = |n| Ipv4Addr::new(10, 0, 0, n);
+        let actual = vec![(at(1), 1), (at(2), 2), (at(3), 3)];
+        let wanted = BTreeMap::from([(at(1), 1), (at(2), 9), (at(4), 4)]);
+        let difference = difference(actual, &wanted);
+        assert_eq!(difference.wrong, [(at(2), 9), (at(4), 4)]);
+        assert_eq!(difference.surplus, [at(3)]);
+    }
+}

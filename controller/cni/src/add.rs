@@ -1,0 +1,61 @@
+//! ADD: reserve, make, guard, connect; or leave no trace.
+
+use serde_json::Value;
+
+use crate::attempt::Attempt;
+use crate::context::Context;
+use crate::environment::Invocation;
+use crate::error::{CniError, Code};
+use crate::netconf::NetConf;
+use crate::netlink::Rtnl;
+use crate::netns::NetNs;
+use crate::plan::Plan;
+
+/// Attaches a container and answers with the result in the configuration's version.
+///
+/// # Errors
+///
+/// The first failure, after everything was undone in reverse.
+pub fn add(
+    conf: &NetConf,
+    call: &Invocation,
+    context: &mut Context<'_>,
+) -> Result<Value, CniError> {
+    let netns = NetNs::open(&call.netns)?;
+    refuse_chained(conf)?;
+    let plan = Plan::new(conf, call)?;
+    let mut pod = netns.rtnl()?;
+    refuse_existing(&mut pod, call)?;
+    context.datapath.ready()?;
+
+    let mut attempt = Attempt::new(conf, call, &plan, context)?;
+    attempt.reserve()?;
+    attempt.create_veth(&netns, &mut pod)?;
+    attempt.register()?;
+    attempt.connect_host()?;
+    attempt.connect_pod(&mut pod)?;
+    attempt.await_carrier()?;
+    attempt.route_host()?;
+    Ok(attempt.finish()?.to_json(conf.version))
+}
+
+/// Earlier results would have to be carried over; flannel's plugin comes first as well.
+fn refuse_chained(conf: &NetConf) -> Result<(), CniError> {
+    if conf.prev_result()?.is_none() {
+        return Ok(());
+    }
+    Err(CniError::new(Code::InvalidConfig, "this plugin must be the first of the list")
+        .hint("move it to the front of `plugins` in the conflist"))
+}
+
+fn refuse_existing(pod: &mut Rtnl, call: &Invocation) -> Result<(), CniError> {
+    let ifname = &call.attachment.ifname;
+    if pod.link(ifname)?.is_none() {
+        return Ok(());
+    }
+    Err(CniError::new(
+        Code::Netlink,
+        format!("container veth name (\"{ifname}\") already exists in {}", call.netns.display()),
+    )
+    .hint("the runtime must DEL the attachment before it ADDs it again"))
+}

@@ -1,0 +1,297 @@
+//! One ADD under way: each step remembers what must be undone if a later one fails.
+//!
+//! The order keeps a pod from ever sending a packet that no program sees: the
+//! programs are attached while both ends are down, and the host's route, by
+//! which packets reach the pod, comes last.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use netlink_packet_route::neighbour::NeighbourState;
+use nix::errno::Errno;
+
+use tartan_common::Mac;
+use tartan_common::abi::PodEntry;
+
+use crate::context::Context;
+use crate::environment::Invocation;
+use crate::error::{CniError, Code};
+use crate::identity::Identity;
+use crate::ipam::{Locked, reserve};
+use crate::netconf::NetConf;
+use crate::netlink::{
+    LOOPBACK, Link, NetlinkError, Request, Rtnl, VethPair, add_address, add_neighbour, add_route,
+    create_veth, delete_link, host_net, link_up,
+};
+use crate::netns::NetNs;
+use crate::plan::Plan;
+use crate::result::{CniResult, Interface, IpConfig, Route};
+use crate::sysctl;
+
+/// How often the host's end is asked whether it transmits, and how long between.
+const CARRIER_TRIES: u32 = 1000;
+const CARRIER_PAUSE: Duration = Duration::from_millis(1);
+
+/// Undoes in reverse what was done, unless [`Attempt::finish`] was reached.
+pub(crate) struct Attempt<'a, 'c> {
+    call: &'a Invocation,
+    plan: &'a Plan,
+    context: &'a mut Context<'c>,
+    host: Rtnl,
+    ipam_dir: PathBuf,
+    identity: Identity,
+    pod_mac: Mac,
+    ip: Option<Ipv4Addr>,
+    veth: Option<Veth>,
+    registered: bool,
+}
+
+/// A veth that exists.
+struct Veth {
+    host_name: String,
+    host_index: u32,
+    pod_index: u32,
+}
+
+impl<'a, 'c> Attempt<'a, 'c> {
+    /// Prepares; nothing is touched yet.
+    pub(crate) fn new(
+        conf: &NetConf,
+        call: &'a Invocation,
+        plan: &'a Plan,
+        context: &'a mut Context<'c>,
+    ) -> Result<Self, CniError> {
+        let identity = Identity::new(&conf.name, &call.attachment);
+        Ok(Self {
+            call,
+            plan,
+            context,
+            host: host_socket()?,
+            ipam_dir: conf.ipam_dir(),
+            identity,
+            pod_mac: plan.mac.unwrap_or(identity.pod_mac()),
+            ip: None,
+            veth: None,
+            registered: false,
+        })
+    }
+
+    /// Takes an address.
+    pub(crate) fn reserve(&mut self) -> Result<(), CniError> {
+        let store = Locked::open(&self.ipam_dir)?;
+        let Plan { range, requested, .. } = self.plan;
+        self.ip = Some(reserve(&store, *range, &self.call.attachment, requested)?);
+        Ok(())
+    }
+
+    /// Makes both ends, down, under the first name that is free on the host.
+    pub(crate) fn create_veth(&mut self, netns: &NetNs, pod: &mut Rtnl) -> Result<(), CniError> {
+        let host_name = self.create_under_free_name(netns)?;
+        let host = self.host.link(&host_name)?.ok_or_else(|| vanished(&host_name))?;
+        // From here on the link is undone, even if its other end cannot be found.
+        let veth = Veth { host_name, host_index: host.index, pod_index: 0 };
+        let veth = self.veth.insert(veth);
+        let ifname = &self.call.attachment.ifname;
+        veth.pod_index = pod.link(ifname)?.ok_or_else(|| vanished(ifname))?.index;
+        Ok(())
+    }
+
+    fn create_under_free_name(&mut self, netns: &NetNs) -> Result<String, CniError> {
+        let mut last = None;
+        for name in self.identity.host_names() {
+            match self.host.run(vec![create_veth(&self.pair(&name, netns))]) {
+                Ok(()) => return Ok(name),
+                Err(error) if error.is(Errno::EEXIST) => last = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last.map_or_else(|| vanished(&self.call.attachment.ifname), Into::into))
+    }
+
+    fn pair<'n>(&'n self, host_name: &'n str, netns: &NetNs) -> VethPair<'n> {
+        VethPair {
+            host_name,
+            host_mac: self.identity.host_mac(),
+            pod_name: &self.call.attachment.ifname,
+            pod_mac: self.pod_mac,
+            mtu: self.plan.mtu,
+            netns: netns.as_raw_fd(),
+        }
+    }
+
+    /// Tells the programs about the pod and attaches them, while both ends are down.
+    pub(crate) fn register(&mut self) -> Result<(), CniError> {
+        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let entry = PodEntry {
+            ifindex: veth.host_index,
+            flags: 0,
+            pod_mac: self.pod_mac,
+            host_mac: self.identity.host_mac(),
+        };
+        self.registered = true;
+        self.context.datapath.insert_pod(ip, entry)?;
+        self.context.datapath.attach(&veth.host_name)?;
+        Ok(())
+    }
+
+    /// Host's end: settings, up, and the pod's MAC address, which others may change later.
+    pub(crate) fn connect_host(&mut self) -> Result<(), CniError> {
+        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let accept_ra = format!("ipv6/conf/{}/accept_ra", veth.host_name);
+        self.context.note(sysctl::ensure(&accept_ra, "0"));
+        self.context.note(sysctl::ensure("ipv4/ip_forward", "1"));
+        let state = NeighbourState::Reachable;
+        let index = veth.host_index;
+        self.host.run(vec![link_up(index), add_neighbour(index, ip, self.pod_mac, state)])?;
+        Ok(())
+    }
+
+    /// Container's end: address, up, and the way to everything else.
+    pub(crate) fn connect_pod(&mut self, pod: &mut Rtnl) -> Result<(), CniError> {
+        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let (index, gateway) = (veth.pod_index, self.plan.gateway);
+        let host_mac = self.identity.host_mac();
+        let mut batch = vec![
+            link_up(LOOPBACK),
+            add_address(index, ip),
+            link_up(index),
+            add_route(index, &onto_link(gateway), None),
+            add_neighbour(index, gateway, host_mac, NeighbourState::Permanent),
+        ];
+        batch.extend(self.plan.routes.iter().map(|route| add_route(index, route, None)));
+        pod.run(batch)?;
+        Ok(())
+    }
+
+    /// Waits until the host's end transmits: it came up before there was a carrier, and the kernel
+    /// starts its queue a moment after the other end is up. Until then it drops what it is given.
+    ///
+    /// From Linux 6.8 on the question alone makes the kernel do it, so there is no wait.
+    pub(crate) fn await_carrier(&mut self) -> Result<(), CniError> {
+        let (_, veth) = made(self.ip, self.veth.as_ref())?;
+        for _ in 0..CARRIER_TRIES {
+            let link = self.host.link(&veth.host_name)?;
+            if link.ok_or_else(|| vanished(&veth.host_name))?.is_operational {
+                return Ok(());
+            }
+            thread::sleep(CARRIER_PAUSE);
+        }
+        let name = &veth.host_name;
+        Err(CniError::new(
+            Code::Netlink,
+            format!("{name} has no carrier after its pod's end is up"),
+        )
+        .hint("the node is overloaded or the pod went away; the runtime tries again"))
+    }
+
+    /// The host's way to the pod, from the gateway's address where the host has it.
+    pub(crate) fn route_host(&mut self) -> Result<(), CniError> {
+        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let (index, gateway) = (veth.host_index, self.plan.gateway);
+        let route =
+            |source| -> Vec<Request> { vec![add_route(index, &onto_link(ip), source).replacing()] };
+        match self.host.run(route(Some(gateway))) {
+            Err(error) if error.is(Errno::EINVAL) => {
+                self.context.notes.push(format!(
+                    "the host does not have the pods' gateway {gateway}; the route to {ip} has no source address; start tartand / see `tartanctl status`"
+                ));
+                Ok(self.host.run(route(None))?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// The result; from here on nothing is undone.
+    pub(crate) fn finish(mut self) -> Result<CniResult, CniError> {
+        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let interface = |name: &str, mac: Mac, sandbox: String| Interface {
+            name: name.to_owned(),
+            mac: mac.to_string(),
+            mtu: Some(self.plan.mtu),
+            sandbox,
+        };
+        let netns = self.call.netns.display().to_string();
+        let result = CniResult {
+            interfaces: vec![
+                interface(&veth.host_name, self.identity.host_mac(), String::new()),
+                interface(&self.call.attachment.ifname, self.pod_mac, netns),
+            ],
+            ips: vec![IpConfig {
+                address: host_net(ip),
+                gateway: Some(self.plan.gateway),
+                interface: Some(1),
+            }],
+            routes: self.plan.routes.clone(),
+            dns: self.plan.dns.clone(),
+        };
+        self.veth = None;
+        self.ip = None;
+        Ok(result)
+    }
+
+    fn undo_veth(&mut self, veth: &Veth) {
+        let gone = |error: &NetlinkError| error.is(Errno::ENODEV);
+        let deleted = self.host.run(vec![delete_link(veth.host_index)]);
+        self.context.note(deleted.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) }));
+        if self.registered {
+            let detached = self.context.datapath.detach(&veth.host_name);
+            self.context.note(detached);
+        }
+    }
+
+    fn undo_address(&mut self, ip: Ipv4Addr) {
+        if self.registered {
+            let removed = self.context.datapath.remove_pod(ip);
+            self.context.note(removed);
+        }
+        let released = Locked::open(&self.ipam_dir).and_then(|store| store.release(ip));
+        self.context.note(released);
+    }
+}
+
+impl Drop for Attempt<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(veth) = self.veth.take() {
+            self.undo_veth(&veth);
+        }
+        if let Some(ip) = self.ip.take() {
+            self.undo_address(ip);
+        }
+    }
+}
+
+/// A socket in the host's namespace.
+pub(crate) fn host_socket() -> Result<Rtnl, CniError> {
+    Rtnl::open().map_err(|error| {
+        CniError::new(Code::Netlink, format!("open a netlink socket: {error}"))
+            .hint("the plugin needs CAP_NET_ADMIN on the host")
+    })
+}
+
+/// The neighbour itself, without a next hop.
+fn onto_link(ip: Ipv4Addr) -> Route {
+    Route { gw: None, ..Route::via(host_net(ip), ip) }
+}
+
+fn made(ip: Option<Ipv4Addr>, veth: Option<&Veth>) -> Result<(Ipv4Addr, &Veth), CniError> {
+    ip.zip(veth).ok_or_else(|| CniError::new(Code::Internal, "steps of ADD out of order"))
+}
+
+fn vanished(name: &str) -> CniError {
+    CniError::new(Code::Netlink, format!("link {name} was removed while it was being set up"))
+        .hint("another program on the node deletes interfaces; exclude veth* from it")
+}
+
+impl From<NetlinkError> for CniError {
+    fn from(error: NetlinkError) -> Self {
+        Self::new(Code::Netlink, error.to_string())
+            .hint("the plugin needs CAP_NET_ADMIN on the host and a kernel with veth")
+    }
+}
+
+/// Whether a link is the host's end that belongs to an identity.
+pub(crate) fn is_own(link: &Link, identity: Identity) -> bool {
+    link.is_veth && link.mac == Some(identity.host_mac())
+}

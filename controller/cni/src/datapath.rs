@@ -1,0 +1,142 @@
+//! What the plugin needs from the node's eBPF data path.
+//!
+//! A trait, so that the protocol, the wiring and the undoing are tested
+//! without programs; [`Pinned`] is the one the binary uses.
+
+use std::net::Ipv4Addr;
+
+use tartan_common::abi::PodEntry;
+use tartan_datapath::Pods;
+
+use crate::error::{CniError, Code};
+
+/// The data path could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DatapathError {
+    /// Nothing is pinned: the agent has not run since boot.
+    #[error("tartand has not set up this node's data path since boot: {0}")]
+    NotReady(String),
+    /// Something is pinned but refused to work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<DatapathError> for CniError {
+    fn from(error: DatapathError) -> Self {
+        let code = match error {
+            DatapathError::NotReady(_) => Code::TryAgain,
+            DatapathError::Failed(_) => Code::Internal,
+        };
+        Self::new(code, error.to_string()).hint("start tartand / see `tartanctl status`")
+    }
+}
+
+/// The pods' map and the programs at their veths.
+pub trait Datapath {
+    /// Fails unless pods can be attached.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NotReady`] where nothing is pinned.
+    fn ready(&mut self) -> Result<(), DatapathError>;
+
+    /// The entry of an address.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn pod(&mut self, ip: Ipv4Addr) -> Result<Option<PodEntry>, DatapathError>;
+
+    /// Adds or replaces the entry of an address.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn insert_pod(&mut self, ip: Ipv4Addr, entry: PodEntry) -> Result<(), DatapathError>;
+
+    /// Removes the entry of an address; an absent one is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn remove_pod(&mut self, ip: Ipv4Addr) -> Result<(), DatapathError>;
+
+    /// Attaches both programs to the host's end of a veth and pins the links.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn attach(&mut self, host_veth: &str) -> Result<(), DatapathError>;
+
+    /// Removes both pins; absent ones are fine.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn detach(&mut self, host_veth: &str) -> Result<(), DatapathError>;
+
+    /// Whether both programs are attached.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn attached(&mut self, host_veth: &str) -> Result<bool, DatapathError>;
+}
+
+/// The agent's pins; the map is opened when it is first needed.
+#[derive(Default)]
+pub struct Pinned(Option<Pods>);
+
+impl Pinned {
+    fn pods(&mut self) -> Result<&mut Pods, DatapathError> {
+        if self.0.is_none() {
+            self.0 = Some(Pods::open()?);
+        }
+        self.0.as_mut().ok_or_else(|| DatapathError::Failed("the pods' map is not open".into()))
+    }
+}
+
+impl Datapath for Pinned {
+    fn ready(&mut self) -> Result<(), DatapathError> {
+        self.pods().map(|_| ())
+    }
+
+    fn pod(&mut self, ip: Ipv4Addr) -> Result<Option<PodEntry>, DatapathError> {
+        Ok(self.pods()?.get(ip)?)
+    }
+
+    fn insert_pod(&mut self, ip: Ipv4Addr, entry: PodEntry) -> Result<(), DatapathError> {
+        Ok(self.pods()?.insert(ip, &entry)?)
+    }
+
+    fn remove_pod(&mut self, ip: Ipv4Addr) -> Result<(), DatapathError> {
+        Ok(self.pods()?.remove(ip).map(|_| ())?)
+    }
+
+    fn attach(&mut self, host_veth: &str) -> Result<(), DatapathError> {
+        Ok(tartan_datapath::attach_pod(host_veth)?)
+    }
+
+    fn detach(&mut self, host_veth: &str) -> Result<(), DatapathError> {
+        Ok(tartan_datapath::detach_pod(host_veth)?)
+    }
+
+    fn attached(&mut self, host_veth: &str) -> Result<bool, DatapathError> {
+        Ok(tartan_datapath::pod_attached(host_veth)?)
+    }
+}
+
+impl From<tartan_datapath::DatapathError> for DatapathError {
+    fn from(error: tartan_datapath::DatapathError) -> Self {
+        use tartan_datapath::DatapathError as Kernel;
+        match error {
+            Kernel::NotSetUp(pin) => Self::NotReady(format!("{} is missing", pin.display())),
+            Kernel::NotBpffs(_) => Self::NotReady(error.to_string()),
+            Kernel::Permission { .. }
+            | Kernel::Layout { .. }
+            | Kernel::Io { .. }
+            | Kernel::Full { .. }
+            | Kernel::Kernel { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the kernel is asked about.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel's vocabulary grows; what is unknown is skipped"
+)]
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
+
+use tartan_common::Mac;
+
+use super::socket::{NetlinkError, Rtnl};
+
+/// A link, as far as this plugin looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its MAC address, if it has one of six bytes.
+    pub mac: Option<Mac>,
+    /// Whether it is a veth.
+    pub is_veth: bool,
+    /// Whether it is set up.
+    pub is_up: bool,
+    /// Whether it transmits: up, with a carrier, and its queue at work (RFC 2863).
+    pub is_operational: bool,
+    /// Index of a veth's other end.
+    pub peer: Option<u32>,
+}
+
+/// A route of the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteEntry {
+    /// Where to.
+    pub dst: Ipv4Net,
+    /// The next hop.
+    pub gw: Option<Ipv4Addr>,
+    /// Index of the link it leaves by.
+    pub link: Option<u32>,
+}
+
+impl Rtnl {
+    /// The link of a name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Anything but its absence.
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, NetlinkError> {
+        let mut question = LinkMessage::default();
+        question.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let answer =
+            self.get(&format!("look up link {name}"), RouteNetlinkMessage::GetLink(question));
+        match answer {
+            Ok(Some(RouteNetlinkMessage::NewLink(message))) => Ok(Some(Link::from(&message))),
+            Err(error) if !error.is(Errno::ENODEV) => Err(error),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    /// The IPv4 addresses of a link.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<Ipv4Net>, NetlinkError> {
+        let mut question = AddressMessage::default();
+        question.header.family = AddressFamily::Inet;
+        let answers = self.dump("list addresses", RouteNetlinkMessage::GetAddress(question))?;
+        let of_link = |message| match message {
+            RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
+                local_address(&message)
+            }
+            _ => None,
+        };
+        Ok(answers.into_iter().filter_map(of_link).collect())
+    }
+
+    /// The IPv4 routes of the main table.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn routes(&mut self) -> Result<Vec<RouteEntry>, NetlinkError> {
+        let mut question = RouteMessage::default();
+        question.header.address_family = AddressFamily::Inet;
+        let answers = self.dump("list routes", RouteNetlinkMessage::GetRoute(question))?;
+        let entry = |message| match message {
+            RouteNetlinkMessage::NewRoute(message) => RouteEntry::read(&message),
+            _ => None,
+        };
+        Ok(answers.into_iter().filter_map(entry).collect())
+    }
+}
+
+impl From<&LinkMessage> for Link {
+    fn from(message: &LinkMessage) -> Self {
+        let mut link = Self {
+            index: message.header.index,
+            mac: None,
+            is_veth: false,
+            is_up: message.header.flags.contains(LinkFlags::Up),
+            is_operational: false,
+            peer: None,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok().map(Mac),
+                LinkAttribute::OperState(state) => link.is_operational = *state == State::Up,
+                LinkAttribute::Link(peer) => link.peer = Some(*peer),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+                }
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+fn local_address(message: &AddressMessage) -> Option<Ipv4Net> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+        _ => None,
+    });
+    Ipv4Net::new(local?, message.header.prefix_len).ok()
+}
+
+impl RouteEntry {
+    /// `None` for a route of another table or family.
+    fn read(message: &RouteMessage) -> Option<Self> {
+        if message.header.table != netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN {
+            return None;
+        }
+        let (mut dst, mut gw, mut link) = (Ipv4Addr::UNSPECIFIED, None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(ip)) => dst = *ip,
+                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gw = Some(*ip),
+                RouteAttribute::Oif(index) => link = Some(*index),
+                _ => {}
+            }
+        }
+        let dst = Ipv4Net::new(dst, message.header.destination_prefix_length).ok()?;
+        Some(Self { dst, gw, link })
+    }
+}

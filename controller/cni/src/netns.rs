@@ -1,0 +1,77 @@
+//! The container's network namespace.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::error::{CniError, Code};
+use crate::netlink::Rtnl;
+
+/// An open network namespace.
+#[derive(Debug)]
+pub struct NetNs {
+    file: File,
+    path: PathBuf,
+}
+
+impl NetNs {
+    /// Opens `CNI_NETNS`.
+    ///
+    /// # Errors
+    ///
+    /// Code 4 if the path cannot be opened, code 8 if it is the plugin's own namespace.
+    pub fn open(path: &Path) -> Result<Self, CniError> {
+        let file = File::open(path).map_err(|error| refuse(path, &error))?;
+        let netns = Self { file, path: path.to_owned() };
+        if netns.is_own().map_err(|error| refuse(path, &error))? {
+            return Err(CniError::new(
+                Code::InvalidNetNs,
+                "plugin's netns and netns from CNI_NETNS should not be the same",
+            )
+            .hint(format!("CNI_NETNS is {}; it must be the container's", path.display())));
+        }
+        Ok(netns)
+    }
+
+    fn is_own(&self) -> io::Result<bool> {
+        let own = fs::metadata("/proc/thread-self/ns/net")?;
+        let other = self.file.metadata()?;
+        Ok((own.dev(), own.ino()) == (other.dev(), other.ino()))
+    }
+
+    /// The number by which netlink knows it.
+    #[must_use]
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// A socket inside. A thread goes in and ends there, so that this one never leaves the host.
+    ///
+    /// # Errors
+    ///
+    /// Code 4 if the path is not a network namespace.
+    pub fn rtnl(&self) -> Result<Rtnl, CniError> {
+        let enter = || {
+            setns(&self.file, CloneFlags::CLONE_NEWNET)?;
+            Rtnl::open()
+        };
+        let inside = thread::scope(|scope| {
+            let visitor = thread::Builder::new().spawn_scoped(scope, enter)?;
+            visitor.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        });
+        inside.map_err(|error| refuse(&self.path, &error))
+    }
+}
+
+fn refuse(path: &Path, error: &io::Error) -> CniError {
+    CniError::new(
+        Code::InvalidEnvironment,
+        format!("failed to open netns \"{}\" (CNI_NETNS): {error}", path.display()),
+    )
+    .hint("CNI_NETNS must be the path of a live network namespace")
+}

@@ -1,0 +1,139 @@
+//! The node's share of the pod network, as `subnet.env` says it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use ipnet::Ipv4Net;
+use nix::errno::Errno;
+use tartan_core::subnet_env;
+
+use crate::error::{CniError, Code};
+
+/// The smallest IPv4 MTU (RFC 791) and the largest packet.
+const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
+
+/// What `subnet.env` says about IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubnetEnv {
+    /// `FLANNEL_NETWORK`: the whole pod network, without duplicates.
+    pub networks: Vec<Ipv4Net>,
+    /// `FLANNEL_SUBNET`, masked: this node's pods.
+    pub subnet: Ipv4Net,
+    /// `FLANNEL_MTU`: bytes a pod may put into a packet.
+    pub mtu: u32,
+}
+
+impl SubnetEnv {
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// Code 100, with the texts flannel's users know and what to do about it.
+    pub fn load(path: &Path) -> Result<Self, CniError> {
+        let shown = path.display();
+        let text = fs::read_to_string(path).map_err(|error| {
+            refuse(format!(
+                "failed to load flannel 'subnet.env' file: open {shown}: {}. Check the flannel pod log for this node.",
+                go_text(&error)
+            ))
+        })?;
+        Self::parse(&text, &shown.to_string())
+    }
+
+    fn parse(text: &str, path: &str) -> Result<Self, CniError> {
+        let file = subnet_env::SubnetEnv::parse(text)
+            .map_err(|error| refuse(format!("{path}: {error}")))?;
+        let missing = file.missing();
+        if !missing.is_empty() {
+            return Err(refuse(format!("{path} is missing {}", missing.join(", "))));
+        }
+        let no = |key| refuse(format!("{path} has no usable {key}; this plugin needs IPv4"));
+        Ok(Self {
+            subnet: file.subnet.ok_or_else(|| no("FLANNEL_SUBNET"))?.trunc(),
+            mtu: file.mtu.filter(|mtu| MTU.contains(mtu)).ok_or_else(|| no("FLANNEL_MTU"))?,
+            networks: Some(file.networks)
+                .filter(|networks| !networks.is_empty())
+                .ok_or_else(|| no("FLANNEL_NETWORK"))?
+                .iter()
+                .map(Ipv4Net::trunc)
+                .collect(),
+        })
+    }
+
+    /// The pods' next hop: the subnet's first address.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.subnet.network().to_bits() | 1)
+    }
+}
+
+/// The reference's wording of the two errors people meet.
+fn go_text(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) if code == Errno::ENOENT as i32 => "no such file or directory".to_owned(),
+        Some(code) if code == Errno::EACCES as i32 => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn refuse(msg: String) -> CniError {
+    CniError::new(Code::SubnetFile, msg).hint(
+        "tartand writes this file once the node holds a lease: it has not run since boot, or has no lease yet; start tartand or read its log",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "FLANNEL_NETWORK=10.244.0.0/16,10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+
+    #[test]
+    fn the_gateway_form_of_the_subnet_is_masked() {
+        let env = SubnetEnv::parse(GOOD, "f").expect("complete");
+        assert_eq!(env.subnet.to_string(), "10.244.1.0/24");
+        assert_eq!(env.gateway().to_string(), "10.244.1.1");
+        assert_eq!(env.networks.len(), 1);
+        assert_eq!(env.mtu, 1450);
+    }
+
+    #[test]
+    fn bare_words_comments_and_foreign_keys_are_tolerated() {
+        let text = format!("# made by hand\nbare\n{GOOD}OTHER=1\nFLANNEL_IPV6_SUBNET=fd00::/64\n");
+        assert!(SubnetEnv::parse(&text, "f").is_ok());
+    }
+
+    #[test]
+    fn what_is_missing_is_listed() {
+        let error = SubnetEnv::parse("FLANNEL_SUBNET=10.244.1.1/24", "f").expect_err("incomplete");
+        assert_eq!(
+            error.msg,
+            "f is missing FLANNEL_NETWORK, FLANNEL_IPV6_NETWORK, FLANNEL_MTU, FLANNEL_IPMASQ"
+        );
+        assert_eq!(error.code, Code::SubnetFile);
+    }
+
+    #[test]
+    fn an_ipv6_only_node_is_refused_in_words() {
+        let text = "FLANNEL_IPV6_NETWORK=fd00::/48\nFLANNEL_IPV6_SUBNET=fd00::/64\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true";
+        let error = SubnetEnv::parse(text, "f").expect_err("no IPv4");
+        assert!(error.msg.contains("needs IPv4"), "{}", error.msg);
+    }
+
+    #[test]
+    fn an_absurd_mtu_is_refused() {
+        let error = SubnetEnv::parse(&GOOD.replace("1450", "70000"), "f").expect_err("too large");
+        assert!(error.msg.contains("FLANNEL_MTU"), "{}", error.msg);
+    }
+
+    #[test]
+    fn a_missing_file_is_reported_in_the_words_people_search_for() {
+        let error = SubnetEnv::load(Path::new("/nonexistent/subnet.env")).expect_err("absent");
+        assert_eq!(
+            error.msg,
+            "failed to load flannel 'subnet.env' file: open /nonexistent/subnet.env: no such file or directory. Check the flannel pod log for this node."
+        );
+        assert!(error.details.contains("start tartand"), "{}", error.details);
+    }
+}

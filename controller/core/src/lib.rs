@@ -1,0 +1,38 @@
+//! What a node decides without touching the host: configuration, leases,
+//! subnets, and which of the other nodes are fit to be peers.
+//!
+//! Everything here is a pure function of its arguments, except
+//! [`atomic_file`] and what writes through it. No Kubernetes, no eBPF and no
+//! netlink type is known here, so all of it is tested without root.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`net_conf`] | flannel's `net-conf.json`, read with the rules of Go's `encoding/json` |
+//! | [`pod_cidr`] | the subnet of one node |
+//! | [`lease`] | who holds which subnet, and flannel's backend data |
+//! | [`alloc`] | which subnet a node takes |
+//! | [`conflict`] | which leases are usable peers, and why the others are not |
+//! | [`desired`] | what the kernel's tables shall hold |
+//! | [`state`] | what the agent says about itself |
+//! | [`subnet_env`] | flannel's `subnet.env` |
+//! | [`atomic_file`] | a file that is seen whole or not at all |
+//! | [`timestamp`] | seconds since 1970, written as RFC 3339 |
+
+#![forbid(unsafe_code)]
+
+pub mod alloc;
+pub mod atomic_file;
+pub mod conflict;
+pub mod desired;
+mod go_json;
+pub mod lease;
+pub mod net_conf;
+pub mod pod_cidr;
+pub mod state;
+pub mod subnet_env;
+pub mod timestamp;
+
+pub use lease::{Lease, LeaseBackend, VxlanData};
+pub use net_conf::{FastPath, NetConf, SourceCheck, SubnetPool};
+pub use pod_cidr::PodCidr;
+pub use timestamp::Timestamp;

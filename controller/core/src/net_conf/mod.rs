@@ -1,0 +1,215 @@
+//! flannel's `net-conf.json`, checked.
+//!
+//! The document is read with Go's rules (see `go_json`) and flannel's
+//! defaults, so that every file flannel takes is taken, with the same meaning
+//! or a sentence that says why not. Unlike flannel in Kubernetes mode, every
+//! key is checked: a value that could not work is refused at start instead of
+//! failing later in silence. Tartan's own keys are `FastPath` and
+//! `Backend.SourceCheck`; flannel ignores them.
+
+mod backend;
+mod error;
+mod fields;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+pub use self::backend::{BACKEND_KEYS, DEFAULT_PORT, SourceCheck, VxlanConf};
+pub use self::error::NetConfError;
+use self::fields::Fields;
+pub use self::pool::SubnetPool;
+use crate::PodCidr;
+use crate::go_json::{Json, Object};
+
+/// Every key of the top level that is understood; matched without regard to case.
+pub const KEYS: [&str; 13] = [
+    "Network",
+    "IPv6Network",
+    "EnableIPv4",
+    "EnableIPv6",
+    "EnableNFTables",
+    "SubnetLen",
+    "SubnetMin",
+    "SubnetMax",
+    "IPv6SubnetLen",
+    "IPv6SubnetMin",
+    "IPv6SubnetMax",
+    "Backend",
+    "FastPath",
+];
+
+/// Which flows may skip the host's stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FastPath {
+    /// Every flow that the stack has nothing to do to.
+    On,
+    /// Only flows that the stack accepted in both directions first.
+    AfterAccept,
+    /// None.
+    Off,
+    /// `On` while every rule in the host's netfilter is known to be harmless, else `AfterAccept`.
+    #[default]
+    Auto,
+}
+
+/// The configuration of the pod network; every value in it has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetConf {
+    /// The pod network and the subnets that nodes may take of it.
+    pub pool: SubnetPool,
+    /// Whether firewall rules are to be written with nftables rather than iptables.
+    pub enable_nftables: bool,
+    /// Which flows may skip the host's stack.
+    pub fast_path: FastPath,
+    /// The tunnel's settings.
+    pub backend: VxlanConf,
+}
+
+/// A configuration, and what its author should know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub conf: NetConf,
+    /// One line each: keys that are ignored or have no effect.
+    pub warnings: Vec<String>,
+}
+
+impl NetConf {
+    /// Reads the text of a `net-conf.json`.
+    ///
+    /// # Errors
+    /// [`NetConfError`]: the first fault, in one line with its key, its value and the fix.
+    pub fn parse(text: &str) -> Result<Loaded, NetConfError> {
+        let document: Json = serde_json::from_str(text)?;
+        let Json::Object(object) = document else {
+            return Err(NetConfError::NotAnObject(document.type_name()));
+        };
+        let mut warnings = unknown_key_warnings(&object, &KEYS, "");
+        let conf = read(&Fields(&object), &mut warnings)?;
+        Ok(Loaded { conf, warnings })
+    }
+
+    /// The pod network of the whole cluster.
+    #[must_use]
+    pub fn network(&self) -> Ipv4Net {
+        self.pool.network()
+    }
+}
+
+impl FromStr for FastPath {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_lowercase().as_str() {
+            "on" => Ok(Self::On),
+            "after-accept" => Ok(Self::AfterAccept),
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            _ => Err(()),
+        }
+    }
+}
+
+/// As `net-conf.json` spells it.
+impl fmt::Display for FastPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::On => "on",
+            Self::AfterAccept => "after-accept",
+            Self::Off => "off",
+            Self::Auto => "auto",
+        })
+    }
+}
+
+fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetConfError> {
+    check_families(fields, warnings)?;
+    let enable_nftables = fields.flag("EnableNFTables")?.unwrap_or(false);
+    if enable_nftables {
+        let text = "EnableNFTables = true has no effect yet: no firewall rules are written";
+        warnings.push(format!("net-conf: {text}"));
+    }
+    Ok(NetConf {
+        pool: pool(fields)?,
+        enable_nftables,
+        fast_path: fast_path(fields)?,
+        backend: backend::read(fields, warnings)?,
+    })
+}
+
+fn check_families(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<(), NetConfError> {
+    let ipv4 = fields.flag("EnableIPv4")?.unwrap_or(true);
+    let ipv6 = fields.flag("EnableIPv6")?.unwrap_or(false);
+    if !ipv4 {
+        let problem = if ipv6 {
+            "leaves only IPv6, which is not supported yet"
+        } else {
+            "leaves no address family"
+        };
+        let fix = "remove the key and set Network";
+        return Err(NetConfError::invalid("EnableIPv4", &"false", problem, fix));
+    }
+    check_ipv6_network(fields)?;
+    if ipv6 {
+        let text = "EnableIPv6 = true has no effect yet: pods get IPv4 addresses only";
+        warnings.push(format!("net-conf: {text}"));
+    }
+    Ok(())
+}
+
+/// Checked although it is not used, so that a fault does not wait for the day it is.
+fn check_ipv6_network(fields: &Fields<'_>) -> Result<(), NetConfError> {
+    let key = "IPv6Network";
+    let Some(text) = fields.text(key)?.filter(|text| !text.is_empty()) else {
+        return Ok(());
+    };
+    let invalid = |_| {
+        let fix = "write it like \"2001:cafe:42::/56\"";
+        NetConfError::invalid(key, &Json::Text(text.to_owned()), "is not an IPv6 network", fix)
+    };
+    text.parse::<Ipv6Net>().map(drop).map_err(invalid)
+}
+
+fn pool(fields: &Fields<'_>) -> Result<SubnetPool, NetConfError> {
+    let longest = u64::from(PodCidr::MAX_PREFIX_LEN);
+    let shortest = u64::from(PodCidr::MIN_PREFIX_LEN);
+    // Zero is Go's way to say that the key is absent.
+    let len = fields.number("SubnetLen", shortest..=longest, true)?;
+    let len = len.and_then(|len| u8::try_from(len).ok());
+    let is_set = |address: &Ipv4Addr| !address.is_unspecified();
+    let min = fields.address("SubnetMin")?.filter(is_set);
+    let max = fields.address("SubnetMax")?.filter(is_set);
+    SubnetPool::new(network(fields)?, len, min, max)
+}
+
+fn network(fields: &Fields<'_>) -> Result<Ipv4Net, NetConfError> {
+    let fix = "write it like \"10.244.0.0/16\"";
+    let key = "Network";
+    let text = fields.text(key)?.ok_or(NetConfError::Missing { key, fix })?;
+    let invalid =
+        |_| NetConfError::invalid(key, &Json::Text(text.to_owned()), "is not an IPv4 network", fix);
+    text.parse().map_err(invalid)
+}
+
+fn fast_path(fields: &Fields<'_>) -> Result<FastPath, NetConfError> {
+    let key = "FastPath";
+    let Some(text) = fields.text(key)? else {
+        return Ok(FastPath::default());
+    };
+    let fix = "use \"on\", \"after-accept\", \"off\" or \"auto\"";
+    let invalid =
+        |()| NetConfError::invalid(key, &Json::Text(text.to_owned()), "is not known", fix);
+    text.parse().map_err(invalid)
+}
+
+/// flannel ignores unknown keys in silence, and a misspelt key with them.
+fn unknown_key_warnings(object: &Object, known: &[&str], prefix: &str) -> Vec<String> {
+    let warning = |key| format!("net-conf: {prefix}{key} is not a known key and is ignored");
+    object.unknown_keys(known).into_iter().map(warning).collect()
+}

@@ -1,0 +1,132 @@
+//! What the agent says about itself: written to a file after every change,
+//! read by `tartanctl status`.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file;
+
+/// Where the agent writes it.
+pub const STATE_FILE: &str = "/run/flannel/tartan.json";
+/// Held by the agent while it runs, its process id inside.
+pub const LOCK_FILE: &str = "/run/flannel/tartand.lock";
+
+/// The agent's last word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentState {
+    /// Version of the agent.
+    pub version: String,
+    /// Build of the programs that it pinned.
+    pub build: String,
+    /// The node's name.
+    pub node_name: String,
+    /// Whether everything that pods need is in place.
+    pub ready: bool,
+    /// What is not in place, and what to do; empty when all is well.
+    pub problems: Vec<String>,
+    /// The interface that leads to the other nodes.
+    pub uplink: DeviceState,
+    /// The device that the host stack routes the pod network to.
+    pub overlay: DeviceState,
+    /// The pod network.
+    pub network: String,
+    /// This node's subnet.
+    pub subnet: String,
+    /// The address that peers send to.
+    pub public_ip: Ipv4Addr,
+    /// MAC address of the overlay device.
+    pub vtep_mac: String,
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// UDP port of the tunnel.
+    pub port: u16,
+    /// Where leases come from.
+    pub store: String,
+    /// When flows may skip the host stack.
+    pub fast_path: Choice,
+    /// Which inner sources are accepted.
+    pub source_check: String,
+    /// The other nodes.
+    pub peers: Vec<PeerState>,
+    /// Leases that are not used.
+    pub refused: Vec<RefusedState>,
+}
+
+/// One network device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Its MTU.
+    pub mtu: u16,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// A choice with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// What the configuration says.
+    pub configured: String,
+    /// What is in force.
+    pub effective: String,
+    /// Why.
+    pub why: String,
+}
+
+/// One peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerState {
+    /// Its name.
+    pub node_name: String,
+    /// Its subnet.
+    pub subnet: String,
+    /// Where tunnel packets go.
+    pub public_ip: Ipv4Addr,
+    /// Its VTEP's MAC address.
+    pub vtep_mac: String,
+    /// The next hop; absent where no route leads to it.
+    pub next_hop: Option<Ipv4Addr>,
+}
+
+/// A lease that is not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedState {
+    /// The node that claims it.
+    pub node_name: String,
+    /// The subnet that it claims.
+    pub subnet: String,
+    /// Why it is not used.
+    pub why: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl AgentState {
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        atomic_file::write(path, &text, 0o644)
+    }
+
+    /// Reads the file; `None` when the agent never wrote it.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(path) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

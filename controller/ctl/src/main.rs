@@ -1,0 +1,85 @@
+//! `tartanctl`: what a node is doing, and how to take it down again.
+
+mod cleanup;
+mod drops;
+mod log;
+mod output;
+mod paths;
+mod peers;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use crate::output::Format;
+
+/// Shows what Tartan does on this node.
+#[derive(Debug, Parser)]
+#[command(name = "tartanctl", version, arg_required_else_help = true)]
+struct Arguments {
+    /// How to print: text for people, json for programs.
+    #[arg(short, long, global = true, default_value = "text")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What this node is set up for, why, and what is wrong. Exit code 1 when something is.
+    Status,
+    /// The other nodes, and leases that are not used.
+    Peers,
+    /// Packets that were dropped, by reason, with what to do about it.
+    Drops {
+        /// Show reasons that never occurred, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Packets by the way that they took, and what happened on it.
+    Paths,
+    /// Logs packets by what becomes of them, until Ctrl-C. Swaps in a build of the programs
+    /// that can log, and the usual one back at the end; no packet is lost.
+    Log(log::Selection),
+    /// Removes everything of Tartan's from this node: pins, programs, the overlay device,
+    /// its route, files. Pods lose their network.
+    Cleanup {
+        /// Only list what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments { output, command } = Arguments::parse();
+    if !matches!(command, Command::Log(_)) {
+        end_with_the_reader();
+    }
+    match run(output, &command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tartanctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `tartanctl drops | head` ends quietly: Rust ignores SIGPIPE and would panic instead.
+fn end_with_the_reader() {
+    // SAFETY: no other thread runs yet, and the default action is no handler of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
+fn run(output: Format, command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Status => status::run(output),
+        Command::Peers => peers::run(output),
+        Command::Drops { all } => drops::run(output, *all),
+        Command::Paths => paths::run(output),
+        Command::Log(selection) => log::run(selection),
+        Command::Cleanup { dry_run } => cleanup::run(output, *dry_run),
+    }
+}

@@ -1,0 +1,133 @@
+//! `tartanctl status`: what the agent decided, and whether the kernel does it.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde::Serialize;
+use tartan_core::state::{AgentState, LOCK_FILE};
+use tartan_datapath::{HookState, NodeHook, Pods, node_hook_state, pod_attached, pod_pins};
+
+use crate::output::{self, Format};
+use crate::peers::read_state;
+
+#[derive(Serialize)]
+struct Status {
+    agent: AgentState,
+    /// Process id of the running agent.
+    running: Option<u32>,
+    programs: Vec<Hook>,
+    pods: usize,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Hook {
+    program: &'static str,
+    interface: String,
+    state: String,
+}
+
+pub(crate) fn run(format: Format) -> Result<ExitCode> {
+    tartan_datapath::pins::require_bpffs()?;
+    let status = collect(read_state()?)?;
+    match format {
+        Format::Json => output::json(&status)?,
+        Format::Text => print(&status),
+    }
+    Ok(if status.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn collect(agent: AgentState) -> Result<Status> {
+    let running = running_agent();
+    let mut problems = agent.problems.clone();
+    if running.is_none() {
+        problems.push(
+            "tartand does not run: forwarding goes on, but changes are not followed; start it"
+                .to_owned(),
+        );
+    }
+    let programs = programs(&agent, &mut problems)?;
+    for (veth, alive) in pod_pins()? {
+        if alive && !pod_attached(&veth)? {
+            problems.push(format!("the programs of the pod behind {veth} are not those pinned"));
+        }
+    }
+    Ok(Status { running, programs, pods: Pods::open()?.entries()?.len(), problems, agent })
+}
+
+fn programs(agent: &AgentState, problems: &mut Vec<String>) -> Result<Vec<Hook>> {
+    let mut hooks = Vec::new();
+    for hook in NodeHook::ALL {
+        let device = match hook {
+            NodeHook::UplinkIngress => &agent.uplink,
+            NodeHook::OverlayEgress | NodeHook::OverlayIngress => &agent.overlay,
+        };
+        let state = match node_hook_state(hook, device.ifindex)? {
+            HookState::InPlace => "in place".to_owned(),
+            HookState::Missing => "missing".to_owned(),
+            HookState::Outdated => "another program than the pinned one".to_owned(),
+            HookState::Elsewhere(index) => format!("on the interface with index {index}"),
+        };
+        let program = hook.program().as_str();
+        if state != "in place" {
+            problems.push(format!("{program} on {}: {state}; tartand repairs it", device.name));
+        }
+        hooks.push(Hook { program, interface: device.name.clone(), state });
+    }
+    Ok(hooks)
+}
+
+/// The agent holds a lock for as long as it lives.
+fn running_agent() -> Option<u32> {
+    let file = File::open(Path::new(LOCK_FILE)).ok()?;
+    match file.try_lock() {
+        Ok(()) => None,
+        Err(_) => std::fs::read_to_string(LOCK_FILE).ok()?.trim().parse().ok(),
+    }
+}
+
+fn print(status: &Status) {
+    let Status { agent, running, programs, pods, problems } = status;
+    let line = |name: &str, value: String| println!("{name:14}{value}");
+    line("node", agent.node_name.clone());
+    line(
+        "agent",
+        match running {
+            Some(pid) => format!("{} running, process {pid}", agent.version),
+            None => format!("{} NOT RUNNING", agent.version),
+        },
+    );
+    line("network", format!("{}, this node {}", agent.network, agent.subnet));
+    let uplink = &agent.uplink;
+    line("uplink", format!("{} {} MTU {}", uplink.name, uplink.address, uplink.mtu));
+    line(
+        "overlay",
+        format!(
+            "{} MTU {}, VNI {}, UDP port {}, MAC {}",
+            agent.overlay.name, agent.overlay.mtu, agent.vni, agent.port, agent.vtep_mac
+        ),
+    );
+    if agent.public_ip != uplink.address {
+        line("published", agent.public_ip.to_string());
+    }
+    line("leases", agent.store.clone());
+    let fast = &agent.fast_path;
+    line("fast path", format!("{} (configured: {})", fast.effective, fast.configured));
+    line("", fast.why.clone());
+    line("source check", agent.source_check.clone());
+    line("peers", format!("{}, {} leases refused", agent.peers.len(), agent.refused.len()));
+    line("pods", pods.to_string());
+    for (index, hook) in programs.iter().enumerate() {
+        let name = if index == 0 { "programs" } else { "" };
+        line(name, format!("{} on {}: {}", hook.program, hook.interface, hook.state));
+    }
+    line("build", agent.build.clone());
+    if problems.is_empty() {
+        line("problems", "none".to_owned());
+    }
+    for (index, problem) in problems.iter().enumerate() {
+        line(if index == 0 { "PROBLEMS" } else { "" }, problem.clone());
+    }
+}

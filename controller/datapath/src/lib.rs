@@ -1,0 +1,40 @@
+//! The kernel side of a node: the embedded programs, and the maps and links
+//! that keep them at work.
+//!
+//! Promises:
+//!
+//! - everything is found by its pin under [`pins::ROOT`], never by an id:
+//!   `CAP_BPF` and `CAP_NET_ADMIN` are enough;
+//! - a process that ends, however it ends, leaves forwarding as it was;
+//! - programs are replaced with `BPF_LINK_UPDATE`: no packet meets a hook
+//!   without a program;
+//! - nothing that was not pinned by us is touched, and no stranger's program
+//!   is ever detached.
+
+mod cleanup;
+mod config;
+mod counters;
+mod error;
+mod hooks;
+mod link;
+mod logging;
+mod object;
+mod peers;
+pub mod pins;
+mod pod_hooks;
+mod pods;
+mod programs;
+mod table;
+
+pub use cleanup::{cleanup, leftovers};
+pub use config::Config;
+pub use counters::{Counters, Tallies};
+pub use error::DatapathError;
+pub use hooks::{HookState, NodeHook, attach_node_hook, detach_node_hook, node_hook_state};
+pub use logging::Logging;
+pub use object::{Build, logging_object, object};
+pub use peers::{Nodes, Peers};
+pub use pod_hooks::{attach_pod, detach_pod, pod_attached, pod_pins};
+pub use pods::Pods;
+pub use programs::{Adoption, ProgramName, ensure_programs};
+pub use tartan_common::abi::PodEntry;

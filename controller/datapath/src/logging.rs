@@ -1,0 +1,115 @@
+//! Packet logging: the debugging build of the programs, swapped in for as
+//! long as somebody reads its log.
+//!
+//! The production build pays nothing for it. Whoever logs holds a lock that
+//! keeps the agent from bringing the production build back at once; if the
+//! logger dies, the lock is gone and the agent does just that.
+
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::maps::Array;
+use tartan_common::abi::Counted;
+
+use crate::error::DatapathError;
+use crate::hooks::update;
+use crate::object::logging_object;
+use crate::pins::{self, DirLock};
+use crate::pod_hooks::pod_pins;
+use crate::programs::{ProgramName, load, program};
+
+/// Whether somebody logs packets on this node.
+pub(crate) fn is_active() -> bool {
+    pins::is_locked(&pins::programs())
+}
+
+/// Logging in progress; dropping it brings the production build back.
+pub struct Logging {
+    ebpf: Ebpf,
+    _lock: DirLock,
+}
+
+impl Logging {
+    /// Swaps the debugging build in and switches on the log of `what`.
+    ///
+    /// # Errors
+    /// When the agent did not run since boot, somebody else logs, or the kernel refuses.
+    pub fn start(what: &[Counted]) -> Result<Self, DatapathError> {
+        if is_active() {
+            return Err(DatapathError::Kernel {
+                what: "cannot log packets".to_owned(),
+                cause: "another `tartanctl log` runs on this node; stop it first".to_owned(),
+            });
+        }
+        let lock = pins::lock(&pins::programs())?;
+        let mut ebpf = load(logging_object(), &[])?;
+        switch_on(&mut ebpf, what)?;
+        for name in ProgramName::ALL {
+            program(&mut ebpf, name)?;
+        }
+        let mut logging = Self { ebpf, _lock: lock };
+        logging.swap_in()?;
+        Ok(logging)
+    }
+
+    /// The loaded object, whose log can be read with aya-log.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    fn swap_in(&mut self) -> Result<(), DatapathError> {
+        for (name, pin) in links()? {
+            let failed = |cause: String| DatapathError::Kernel {
+                what: format!("cannot log at {}", pin.display()),
+                cause,
+            };
+            let program = self.ebpf.program_mut(name.as_str());
+            let program = program.ok_or_else(|| failed("the program is missing".to_owned()))?;
+            update(&pin, program.try_into().map_err(|e| failed(format!("{e}")))?)?;
+        }
+        Ok(())
+    }
+
+    fn swap_out() -> Result<(), DatapathError> {
+        for (name, pin) in links()? {
+            update(&pin, &mut name.open()?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        // The agent finishes what fails here: it sees links that do not run the pinned programs.
+        let _ = Self::swap_out();
+    }
+}
+
+fn switch_on(ebpf: &mut Ebpf, what: &[Counted]) -> Result<(), DatapathError> {
+    let failed = |cause: String| DatapathError::Kernel {
+        what: "cannot choose what is logged".to_owned(),
+        cause,
+    };
+    let map = ebpf.map_mut("LOG_MASK").ok_or_else(|| failed("the map is missing".to_owned()))?;
+    let mut mask: Array<_, u32> = map.try_into().map_err(|e| failed(format!("{e}")))?;
+    for one in what {
+        mask.set(one.slot(), 1, 0).map_err(|e| failed(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Every pinned link of ours with the program that belongs there.
+fn links() -> Result<Vec<(ProgramName, PathBuf)>, DatapathError> {
+    let node =
+        [ProgramName::UplinkIngress, ProgramName::OverlayEgress, ProgramName::OverlayIngress];
+    let mut links: Vec<_> =
+        node.into_iter().map(|name| (name, pins::node_link(name.as_str()))).collect();
+    for (veth, _) in pod_pins()? {
+        let dir = pins::pod_link_dir(&veth);
+        for name in [ProgramName::PodEgress, ProgramName::PodIngress] {
+            links.push((name, dir.join(name.as_str())));
+        }
+    }
+    links.retain(|(_, pin)| Path::exists(pin));
+    Ok(links)
+}

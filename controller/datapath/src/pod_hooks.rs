@@ -1,0 +1,110 @@
+//! The two hooks on every pod's veth.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use aya::programs::TcAttachType;
+use nix::net::if_::if_nametoindex;
+
+use crate::error::DatapathError;
+use crate::hooks::ensure;
+use crate::link;
+use crate::logging;
+use crate::pins;
+use crate::programs::ProgramName;
+
+/// The programs on a pod's veth. `pod_egress` comes first: a pod whose packets
+/// nobody checks must not exist, not even for a moment.
+const HOOKS: [(ProgramName, TcAttachType); 2] = [
+    (ProgramName::PodEgress, TcAttachType::Ingress),
+    (ProgramName::PodIngress, TcAttachType::Egress),
+];
+
+/// Attaches both programs to the host's end of a pod's veth, or moves links
+/// that are there to the pinned programs.
+///
+/// # Errors
+/// When the agent did not run since boot, the veth is missing, or the kernel refuses.
+pub fn attach_pod(host_veth: &str) -> Result<(), DatapathError> {
+    let ifindex = if_nametoindex(host_veth)
+        .map_err(|e| DatapathError::kernel(format!("cannot find the interface {host_veth}"), &e))?;
+    let dir = pins::pod_link_dir(host_veth);
+    match fs::create_dir(&dir) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(DatapathError::NotSetUp(pins::pod_links()));
+        }
+        Err(error) => return Err(DatapathError::io("cannot create", dir, error)),
+    }
+    // The agent repairs what it finds half done; the plugin may just be at it.
+    let _lock = pins::lock(&dir)?;
+    for (program, attach_type) in HOOKS {
+        ensure(&dir.join(program.as_str()), program, host_veth, ifindex, attach_type)?;
+    }
+    Ok(())
+}
+
+/// Removes both links of a pod's veth; what is gone is fine.
+///
+/// # Errors
+/// When a pin cannot be removed.
+pub fn detach_pod(host_veth: &str) -> Result<(), DatapathError> {
+    let dir = pins::pod_link_dir(host_veth);
+    let _lock = match pins::lock(&dir) {
+        Ok(lock) => lock,
+        Err(DatapathError::NotSetUp(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for (program, _) in HOOKS {
+        pins::remove(&dir.join(program.as_str()))?;
+    }
+    match fs::remove_dir(&dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(DatapathError::io("cannot remove", dir, error)),
+    }
+}
+
+/// Whether both pinned programs run on the veth.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn pod_attached(host_veth: &str) -> Result<bool, DatapathError> {
+    let Ok(ifindex) = if_nametoindex(host_veth) else {
+        return Ok(false);
+    };
+    for (program, _) in HOOKS {
+        let state = link::info(&pins::pod_link_dir(host_veth).join(program.as_str()))?;
+        if state.is_some_and(|link| link.ifindex == ifindex) && logging::is_active() {
+            continue;
+        }
+        let in_place = state.is_some_and(|link| {
+            link.ifindex == ifindex && program.id().is_ok_and(|id| id == link.program_id)
+        });
+        if !in_place {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Every veth that has pinned links, and whether it still exists.
+///
+/// # Errors
+/// When the pins cannot be listed.
+pub fn pod_pins() -> Result<Vec<(String, bool)>, DatapathError> {
+    let dir = pins::pod_links();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(DatapathError::io("cannot list", dir, error)),
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names
+        .map(|veth| {
+            let alive = if_nametoindex(veth.as_str()).is_ok();
+            (veth, alive)
+        })
+        .collect())
+}

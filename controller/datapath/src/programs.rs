@@ -1,0 +1,203 @@
+//! The programs: loaded once per build, pinned, swapped without a gap.
+
+use std::fs;
+use std::path::Path;
+
+use aya::maps::{Array, Map, MapData};
+use aya::programs::{ProgramError, ProgramInfo, SchedClassifier};
+use aya::{Ebpf, EbpfLoader};
+use tartan_common::abi::{LAYOUT_VERSION, MAPS, META_BUILD, META_LAYOUT};
+
+use crate::error::DatapathError;
+use crate::object::{Build, object};
+use crate::pins;
+use crate::table::open_map;
+
+/// The programs, by the name that bpftool shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramName {
+    /// Ingress of a pod's host-side veth.
+    PodEgress,
+    /// Egress of a pod's host-side veth.
+    PodIngress,
+    /// Egress of the overlay device.
+    OverlayEgress,
+    /// Ingress of the overlay device.
+    OverlayIngress,
+    /// Ingress of the uplink.
+    UplinkIngress,
+}
+
+impl ProgramName {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::PodEgress,
+        Self::PodIngress,
+        Self::OverlayEgress,
+        Self::OverlayIngress,
+        Self::UplinkIngress,
+    ];
+
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PodEgress => "pod_egress",
+            Self::PodIngress => "pod_ingress",
+            Self::OverlayEgress => "overlay_egress",
+            Self::OverlayIngress => "overlay_ingress",
+            Self::UplinkIngress => "uplink_ingress",
+        }
+    }
+
+    /// The pinned program.
+    pub(crate) fn open(self) -> Result<SchedClassifier, DatapathError> {
+        let path = pins::program(self.as_str());
+        SchedClassifier::from_pin(&path).map_err(|error| {
+            if path.exists() {
+                DatapathError::kernel(format!("cannot open {}", path.display()), &error)
+            } else {
+                DatapathError::NotSetUp(path)
+            }
+        })
+    }
+
+    /// The kernel's id of the pinned program.
+    pub(crate) fn id(self) -> Result<u32, DatapathError> {
+        let path = pins::program(self.as_str());
+        ProgramInfo::from_pin(&path)
+            .map(|info| info.id())
+            .map_err(|e| DatapathError::kernel(format!("cannot open {}", path.display()), &e))
+    }
+}
+
+/// How the programs came to be pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// Nothing was pinned.
+    Fresh,
+    /// What is pinned is this build: left alone.
+    Adopted,
+    /// Another build was pinned: replaced.
+    Replaced {
+        /// The build that was pinned.
+        from: Build,
+    },
+}
+
+/// Makes sure that this binary's programs are pinned, with the maps that are.
+///
+/// Links still run what they ran: see
+/// [`attach_node_hook`](crate::attach_node_hook) and
+/// [`attach_pod`](crate::attach_pod), which move them to the pinned programs.
+///
+/// # Errors
+/// When the kernel refuses, or when maps of another layout are pinned.
+pub fn ensure_programs(replace_anyway: bool) -> Result<Adoption, DatapathError> {
+    pins::require_bpffs()?;
+    let pinned = pinned_build()?;
+    let complete = ProgramName::ALL.iter().all(|p| pins::program(p.as_str()).exists())
+        && MAPS.iter().all(|map| pins::map(map.name).exists());
+    if pinned == Some(Build::embedded()) && complete && !replace_anyway {
+        return Ok(Adoption::Adopted);
+    }
+    pins::create_dirs()?;
+    let mut ebpf = load(object(), &[])?;
+    for name in ProgramName::ALL {
+        pin_program(program(&mut ebpf, name)?, name)?;
+    }
+    write_meta()?;
+    Ok(pinned.map_or(Adoption::Fresh, |from| Adoption::Replaced { from }))
+}
+
+/// Loads an object's maps, reusing those that are pinned and pinning the others.
+pub(crate) fn load(object: &[u8], private: &[&'static str]) -> Result<Ebpf, DatapathError> {
+    let mut loader = EbpfLoader::new();
+    for map in MAPS.iter().filter(|map| !private.contains(&map.name)) {
+        loader.map_pin_path(map.name, pins::map(map.name));
+    }
+    loader.load(object).map_err(|e| DatapathError::kernel("cannot load the maps", &e))
+}
+
+/// Verifies and takes one program of a loaded object.
+pub(crate) fn program(
+    ebpf: &mut Ebpf,
+    name: ProgramName,
+) -> Result<&mut SchedClassifier, DatapathError> {
+    let failed = |e: &dyn std::error::Error| DatapathError::Kernel {
+        what: format!("cannot load the program {}", name.as_str()),
+        cause: e.to_string(),
+    };
+    let program = ebpf.program_mut(name.as_str()).ok_or_else(|| DatapathError::Kernel {
+        what: format!("cannot load the program {}", name.as_str()),
+        cause: "it is not in the object".to_owned(),
+    })?;
+    let program: &mut SchedClassifier = program.try_into().map_err(|e| failed(&e))?;
+    program.load().map_err(|e| load_error(name, &e))?;
+    Ok(program)
+}
+
+/// The verifier refuses with EACCES, too: what it says is not about our privileges.
+fn load_error(name: ProgramName, error: &ProgramError) -> DatapathError {
+    let what = format!("cannot load the program {}", name.as_str());
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return DatapathError::kernel(what, error);
+    };
+    if io_error.raw_os_error() == Some(nix::libc::EPERM) {
+        return DatapathError::Permission { what };
+    }
+    let log = verifier_log.to_string();
+    let lines: Vec<_> = log.lines().filter(|line| !line.is_empty()).collect();
+    let tail = lines.get(lines.len().saturating_sub(VERIFIER_LINES)..).unwrap_or_default();
+    DatapathError::Kernel {
+        what,
+        cause: format!("{io_error}; the verifier says: {}", tail.join(" | ")),
+    }
+}
+
+/// The verifier's verdict stands at the end of its log.
+const VERIFIER_LINES: usize = 6;
+
+/// Pins under a temporary name and renames: there is always a pinned program.
+fn pin_program(program: &mut SchedClassifier, name: ProgramName) -> Result<(), DatapathError> {
+    let path = pins::program(name.as_str());
+    let fresh = pins::program(&format!("{}_new", name.as_str()));
+    pins::remove(&fresh)?;
+    program
+        .pin(&fresh)
+        .map_err(|e| DatapathError::kernel(format!("cannot pin {}", fresh.display()), &e))?;
+    fs::rename(&fresh, &path).map_err(|e| DatapathError::io("cannot rename to", &path, e))
+}
+
+fn pinned_build() -> Result<Option<Build>, DatapathError> {
+    let path = pins::map("META");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let meta = meta(&path)?;
+    let read = |slot| {
+        meta.get(&slot, 0).map_err(|e| DatapathError::kernel("cannot read the map META", &e))
+    };
+    match read(META_LAYOUT)? {
+        // An agent that died between creating the map and filling it.
+        0 => Ok(None),
+        layout if layout == u64::from(LAYOUT_VERSION) => read(META_BUILD).map(|b| Some(Build(b))),
+        found => Err(DatapathError::Layout { found, expected: u64::from(LAYOUT_VERSION) }),
+    }
+}
+
+fn write_meta() -> Result<(), DatapathError> {
+    let mut meta = meta(&pins::map("META"))?;
+    for (slot, value) in
+        [(META_BUILD, Build::embedded().0), (META_LAYOUT, u64::from(LAYOUT_VERSION))]
+    {
+        meta.set(slot, value, 0)
+            .map_err(|e| DatapathError::kernel("cannot write the map META", &e))?;
+    }
+    Ok(())
+}
+
+fn meta(path: &Path) -> Result<Array<MapData, u64>, DatapathError> {
+    Array::try_from(Map::Array(open_map(path)?))
+        .map_err(|e| DatapathError::kernel("cannot use the map META", &e))
+}

@@ -1,0 +1,132 @@
+//! The packet as the programs see it: the only place that touches its bytes.
+
+use core::ptr::NonNull;
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::bpf_skb_load_bytes;
+use aya_ebpf::programs::TcContext;
+use tartan_common::hook::Meta;
+use tartan_common::wire::Frame;
+
+/// A packet at a tc hook.
+pub(crate) struct Packet {
+    ctx: TcContext,
+}
+
+/// Enough for the outer headers, the inner ones, and a packet quoted by ICMP.
+const HEADERS: u32 = 160;
+
+impl Packet {
+    #[inline(always)]
+    pub(crate) fn new(ctx: TcContext) -> Self {
+        Self { ctx }
+    }
+
+    /// The kernel's packet, for helpers.
+    #[inline(always)]
+    pub(crate) fn skb(&self) -> *mut __sk_buff {
+        self.ctx.skb.skb
+    }
+
+    /// The context, for logging.
+    #[cfg(feature = "log")]
+    pub(crate) fn context(&self) -> &TcContext {
+        &self.ctx
+    }
+
+    /// Length of the frame in bytes.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u32 {
+        // SAFETY: the context outlives the program.
+        unsafe { (*self.skb()).len }
+    }
+
+    /// What the decision functions want to know besides the bytes.
+    #[inline(always)]
+    pub(crate) fn meta(&self) -> Meta {
+        // SAFETY: the context outlives the program.
+        let skb = unsafe { &*self.skb() };
+        Meta {
+            len: skb.len,
+            gso_size: skb.gso_size,
+            ifindex: skb.ifindex,
+            // The kernel's field has sixteen bits.
+            tag: skb.tc_index as u16,
+            in_vlan: skb.vlan_present != 0,
+        }
+    }
+
+    /// Leaves `tag` for the delivery hooks.
+    #[inline(always)]
+    pub(crate) fn set_tag(&self, tag: u16) {
+        // SAFETY: the context outlives the program; tc programs may write tc_index.
+        unsafe { (*self.skb()).tc_index = u32::from(tag) };
+    }
+
+    /// Whether `bytes` of the frame, or all of it, can be read directly.
+    #[inline(always)]
+    pub(crate) fn has_linear(&self, bytes: usize) -> bool {
+        let (start, end) = self.bounds();
+        start + bytes <= end
+    }
+
+    /// Makes the headers readable where a driver left them in pages.
+    #[inline(always)]
+    pub(crate) fn pull_headers(&self) -> bool {
+        let len = self.len();
+        let wanted = if len < HEADERS { len } else { HEADERS };
+        // SAFETY: the context is valid; pointers into the packet are fetched anew afterwards.
+        unsafe { aya_ebpf::helpers::bpf_skb_pull_data(self.skb(), wanted) == 0 }
+    }
+
+    /// A window that can be written.
+    ///
+    /// The caller holds no other window: nothing else aliases these bytes.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the bytes belong to the kernel's packet, not to self")]
+    pub(crate) fn window_mut<const N: usize>(&self, at: usize) -> Option<&mut [u8; N]> {
+        let start = self.checked::<N>(at)?;
+        // SAFETY: the bytes lie between data and data_end, as `checked` made sure.
+        Some(unsafe { &mut *start.as_ptr() })
+    }
+
+    /// The 16 bits at an offset that the verifier cannot know.
+    #[inline(always)]
+    pub(crate) fn be16_at(&self, at: usize) -> Option<u16> {
+        let mut bytes = [0_u8; 2];
+        // SAFETY: the helper checks the offset and writes exactly two bytes.
+        let failed = unsafe {
+            bpf_skb_load_bytes(self.skb().cast(), at as u32, bytes.as_mut_ptr().cast(), 2)
+        };
+        (failed == 0).then(|| u16::from_be_bytes(bytes))
+    }
+
+    /// Where `N` bytes from `at` on are, if they are all there.
+    #[inline(always)]
+    fn checked<const N: usize>(&self, at: usize) -> Option<NonNull<[u8; N]>> {
+        let (start, end) = self.bounds();
+        if start + at + N > end {
+            return None;
+        }
+        let address = start + at;
+        // SAFETY: a packet never lies at address zero. Without this line the compiler compares
+        // the pointer with zero again, which the verifier forbids without CAP_PERFMON.
+        unsafe { core::hint::assert_unchecked(address != 0) };
+        NonNull::new(address as *mut [u8; N])
+    }
+
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the context outlives the program.
+        unsafe { ((*self.skb()).data as usize, (*self.skb()).data_end as usize) }
+    }
+}
+
+impl Frame for Packet {
+    #[inline(always)]
+    fn window<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
+        let start = self.checked::<N>(at)?;
+        // SAFETY: the bytes lie between data and data_end, as `checked` made sure.
+        Some(unsafe { &*(start.as_ptr().cast_const()) })
+    }
+}

@@ -1,0 +1,59 @@
+//! Hook: ingress of the node's uplink. Sees everything that arrives.
+//!
+//! Tunnel packets for this node are judged; accepted ones are decapsulated
+//! into their pod, or into the host stack as arriving on the overlay device.
+//! Exits for everything else: untouched.
+
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use tartan_common::Mac;
+use tartan_common::abi::NodeConfig;
+use tartan_common::event::Event;
+use tartan_common::hook::{self, UplinkIngress};
+use tartan_common::path::Path;
+
+use crate::actions::{self, NEXT};
+use crate::maps::{Tables, config};
+use crate::packet::Packet;
+
+/// Headers that the decision reads of a tunnel packet that carries TCP.
+const PEEK: usize = 98;
+
+/// A frame arrived.
+#[classifier]
+pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
+    let packet = Packet::new(ctx);
+    let Some(config) = config() else {
+        actions::event(Event::NotConfigured);
+        return NEXT;
+    };
+    if !packet.has_linear(PEEK) && !packet.pull_headers() {
+        actions::event(Event::PullFailed);
+        return NEXT;
+    }
+    let meta = packet.meta();
+    match hook::uplink_ingress(&packet, &meta, config, &Tables, |at| packet.be16_at(at)) {
+        UplinkIngress::Foreign => NEXT,
+        UplinkIngress::Device => actions::pass(&packet, Path::UplinkToDevice),
+        UplinkIngress::Drop(reason) => actions::drop(&packet, reason),
+        UplinkIngress::Pod(pod, tos) => {
+            if !actions::decapsulate(&packet) {
+                return actions::pass(&packet, Path::UplinkToDevice);
+            }
+            actions::into_pod(&packet, pod, tos, Path::UplinkPodFast)
+        }
+        UplinkIngress::Stack(tag, tos) => to_stack(&packet, config, tag, tos),
+    }
+}
+
+#[inline(always)]
+fn to_stack(packet: &Packet, config: &NodeConfig, tag: u16, tos: Option<u8>) -> i32 {
+    if !actions::decapsulate(packet) {
+        return actions::pass(packet, Path::UplinkToDevice);
+    }
+    packet.set_tag(tag);
+    if !actions::rewrite(packet, Mac::default(), config.vtep_mac, tos, false) {
+        return actions::lost();
+    }
+    actions::into_stack(packet, config.overlay_ifindex, Path::UplinkToStack)
+}

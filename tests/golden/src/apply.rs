@@ -1,0 +1,151 @@
+//! The host's half: the decision functions, and what the programs do with
+//! their answers, on a vector of bytes.
+
+use tartan_common::Mac;
+use tartan_common::abi::{NodeConfig, Peer};
+use tartan_common::hook::{self, Maps, Meta, OverlayEgress, PodEgress, UplinkIngress};
+use tartan_common::reason::Reason;
+use tartan_common::tunnel::{Open, write_outer};
+use tartan_common::wire::ethernet::{ETHERTYPE_IPV4, EthernetHeader};
+use tartan_common::wire::{ETH_LEN, Frame as _, IPV4_LEN, OUTER_LEN, TUNNEL_OVERHEAD, be16, ipv4};
+
+use crate::Hook;
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Goes on to the host stack, its bytes untouched.
+    Next,
+    /// Dropped.
+    Drop(Reason),
+    /// Into a local pod.
+    ToPod,
+    /// Onto the wire, encapsulated.
+    ToWire,
+    /// Into the host stack, decapsulated.
+    ToStack,
+}
+
+impl Verdict {
+    /// What the program returns to the kernel: `TCX_NEXT`, `TCX_DROP` or `TCX_REDIRECT`.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::Next => -1,
+            Self::Drop(_) => 2,
+            Self::ToPod | Self::ToWire | Self::ToStack => 7,
+        }
+    }
+}
+
+/// Runs one frame through a hook on the host; `frame` becomes what leaves it.
+///
+/// `identification` is the outer IP identification, the one field that the
+/// programs take from a counter.
+pub fn run<M: Maps>(
+    hook: Hook,
+    frame: &mut Vec<u8>,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+    identification: u16,
+) -> Verdict {
+    match hook {
+        Hook::PodEgress => pod_egress(frame, meta, config, maps, identification),
+        Hook::PodIngress => {
+            hook::pod_ingress(&frame[..], meta, config, maps);
+            Verdict::Next
+        }
+        Hook::OverlayEgress => overlay_egress(frame, meta, config, maps, identification),
+        Hook::UplinkIngress => uplink_ingress(frame, meta, config, maps),
+    }
+}
+
+fn port_at(frame: &[u8], at: usize) -> Option<u16> {
+    frame.window::<2>(at).map(|bytes| be16(bytes, 0))
+}
+
+fn pod_egress<M: Maps>(
+    frame: &mut Vec<u8>,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+    identification: u16,
+) -> Verdict {
+    match hook::pod_egress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
+        PodEgress::Foreign | PodEgress::Stack(..) => Verdict::Next,
+        PodEgress::Drop(reason) => Verdict::Drop(reason),
+        PodEgress::Local(pod) => {
+            forward(frame, pod.host_mac, pod.pod_mac, None, true);
+            Verdict::ToPod
+        }
+        PodEgress::Encapsulate(peer, open) => {
+            encapsulate(frame, peer, open, identification, true);
+            Verdict::ToWire
+        }
+    }
+}
+
+fn overlay_egress<M: Maps>(
+    frame: &mut Vec<u8>,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+    identification: u16,
+) -> Verdict {
+    match hook::overlay_egress(&frame[..], meta, config, maps) {
+        OverlayEgress::Foreign | OverlayEgress::Device(_) => Verdict::Next,
+        OverlayEgress::Drop(reason) => Verdict::Drop(reason),
+        OverlayEgress::Encapsulate(peer, open) => {
+            encapsulate(frame, peer, open, identification, false);
+            Verdict::ToWire
+        }
+    }
+}
+
+fn uplink_ingress<M: Maps>(
+    frame: &mut Vec<u8>,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+) -> Verdict {
+    match hook::uplink_ingress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
+        UplinkIngress::Foreign | UplinkIngress::Device => Verdict::Next,
+        UplinkIngress::Drop(reason) => Verdict::Drop(reason),
+        UplinkIngress::Pod(pod, tos) => {
+            frame.drain(ETH_LEN..OUTER_LEN);
+            forward(frame, pod.host_mac, pod.pod_mac, tos, true);
+            Verdict::ToPod
+        }
+        UplinkIngress::Stack(_, tos) => {
+            frame.drain(ETH_LEN..OUTER_LEN);
+            forward(frame, Mac::default(), config.vtep_mac, tos, false);
+            Verdict::ToStack
+        }
+    }
+}
+
+fn encapsulate(frame: &mut Vec<u8>, peer: &Peer, open: Open, identification: u16, decrement: bool) {
+    frame.splice(0..0, [0; TUNNEL_OVERHEAD]);
+    if let Some(outer) = frame.first_chunk_mut::<OUTER_LEN>() {
+        write_outer(outer, peer, open, identification);
+    }
+    if decrement && let Some(ip) = frame[OUTER_LEN..].first_chunk_mut::<IPV4_LEN>() {
+        ipv4::decrement_ttl(ip);
+    }
+}
+
+fn forward(frame: &mut [u8], from: Mac, to: Mac, tos: Option<u8>, decrement: bool) {
+    let header = EthernetHeader { destination: to, source: from, ethertype: ETHERTYPE_IPV4 };
+    if let Some(eth) = frame.first_chunk_mut::<ETH_LEN>() {
+        header.write(eth);
+    }
+    if let Some(ip) = frame[ETH_LEN..].first_chunk_mut::<IPV4_LEN>() {
+        if let Some(tos) = tos {
+            ipv4::set_tos(ip, tos);
+        }
+        if decrement {
+            ipv4::decrement_ttl(ip);
+        }
+    }
+}

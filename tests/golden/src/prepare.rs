@@ -1,0 +1,35 @@
+//! The state that a case starts from.
+
+use tartan_common::flow::{Kind, Tuple, classify};
+use tartan_common::wire::ipv4::Ipv4Header;
+use tartan_common::wire::{Frame, INNER_AT, IP_AT, IPV4_LEN, Inner};
+
+use crate::fixture::Memory;
+use crate::{Case, Hook};
+
+impl Case {
+    /// Makes the frame's flow direct where the case says so.
+    pub fn prepare(&self, maps: &Memory) {
+        if let Some(tuple) = self.direct_flow() {
+            maps.make_direct(&tuple);
+        }
+    }
+
+    /// The flow that is direct when the frame comes.
+    #[must_use]
+    pub fn direct_flow(&self) -> Option<Tuple> {
+        if !self.direct {
+            return None;
+        }
+        match self.hook {
+            Hook::UplinkIngress => tuple(&Inner::new(&self.frame[..], INNER_AT)),
+            Hook::PodEgress | Hook::PodIngress | Hook::OverlayEgress => tuple(&self.frame[..]),
+        }
+    }
+}
+
+fn tuple<F: Frame + ?Sized>(frame: &F) -> Option<Tuple> {
+    let ip = Ipv4Header::parse(frame.window::<IPV4_LEN>(IP_AT)?);
+    let segment = classify(frame, &ip);
+    (segment.kind != Kind::Opaque).then_some(segment.tuple)
+}

@@ -1,0 +1,195 @@
+//! The table in the kernel: every case through the verified programs by
+//! `BPF_PROG_TEST_RUN`, byte-equal to the host's result.
+
+#![expect(clippy::unwrap_used, reason = "a test: a failure is a panic")]
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::{Ebpf, EbpfLoader};
+use nix::unistd::geteuid;
+use tartan_common::abi::{
+    Abi, ConfigSlot, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry, Tally,
+};
+use tartan_common::abi::{COUNTER_SLOTS, Counted};
+use tartan_golden::fixture::{Memory, config};
+use tartan_golden::{Case, Hook, Verdict, cases, run};
+
+/// `struct __sk_buff` up to and including `gso_size`.
+const SKB_LEN: usize = 192;
+const GSO_SIZE_AT: usize = 176;
+
+struct Kernel {
+    ebpf: Ebpf,
+}
+
+impl Kernel {
+    fn load() -> Self {
+        let mut ebpf = EbpfLoader::new().load(tartan_datapath::object()).unwrap();
+        for hook in [Hook::PodEgress, Hook::PodIngress, Hook::OverlayEgress, Hook::UplinkIngress] {
+            program(&mut ebpf, hook).load().unwrap();
+        }
+        let mut kernel = Self { ebpf };
+        kernel.configure(&config());
+        kernel.fill(&Memory::new());
+        kernel
+    }
+
+    fn configure(&mut self, config: &NodeConfig) {
+        let mut map: Array<_, <NodeConfig as Abi>::Bytes> =
+            Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
+        map.set(1, config.to_bytes(), 0).unwrap();
+        map.set(0, ConfigSlot { active: 1, unused: [0; 64] }.to_bytes(), 0).unwrap();
+    }
+
+    fn fill(&mut self, memory: &Memory) {
+        let mut pods: HashMap<_, [u8; 4], <PodEntry as Abi>::Bytes> =
+            HashMap::try_from(self.ebpf.map_mut("PODS").unwrap()).unwrap();
+        for (key, value) in &memory.pods {
+            pods.insert(key.octets(), value.to_bytes(), 0).unwrap();
+        }
+        let mut peers: HashMap<_, [u8; 4], <Peer as Abi>::Bytes> =
+            HashMap::try_from(self.ebpf.map_mut("PEERS").unwrap()).unwrap();
+        for (key, value) in &memory.peers {
+            peers.insert(key.octets(), value.to_bytes(), 0).unwrap();
+        }
+        let mut nodes: HashMap<_, [u8; 4], <NodeEntry as Abi>::Bytes> =
+            HashMap::try_from(self.ebpf.map_mut("NODES").unwrap()).unwrap();
+        for (key, value) in &memory.nodes {
+            nodes.insert(key.octets(), value.to_bytes(), 0).unwrap();
+        }
+    }
+
+    fn flows(
+        &mut self,
+    ) -> HashMap<&mut MapData, <FlowKey as Abi>::Bytes, <FlowState as Abi>::Bytes> {
+        HashMap::try_from(self.ebpf.map_mut("FLOWS").unwrap()).unwrap()
+    }
+
+    /// Replaces all flows by those of `memory`.
+    fn set_flows(&mut self, memory: &Memory) {
+        let mut flows = self.flows();
+        let old: Vec<_> = flows.keys().map(Result::unwrap).collect();
+        for key in old {
+            flows.remove(&key).unwrap();
+        }
+        for (key, state) in memory.flows.borrow().iter() {
+            flows.insert(key, state.to_bytes(), 0).unwrap();
+        }
+    }
+
+    fn get_flows(&mut self) -> Vec<(<FlowKey as Abi>::Bytes, FlowState)> {
+        let flows = self.flows();
+        let mut all: Vec<_> = flows
+            .iter()
+            .map(Result::unwrap)
+            .map(|(key, state)| (key, FlowState::from_bytes(&state)))
+            .collect();
+        all.sort_by_key(|(key, _)| *key);
+        all
+    }
+
+    fn counters(&mut self) -> Vec<u64> {
+        let map: PerCpuArray<_, <Tally as Abi>::Bytes> =
+            PerCpuArray::try_from(self.ebpf.map_mut("COUNTERS").unwrap()).unwrap();
+        (0..COUNTER_SLOTS)
+            .map(|slot| {
+                map.get(&slot, 0).unwrap().iter().map(|one| Tally::from_bytes(one).packets).sum()
+            })
+            .collect()
+    }
+
+    /// Runs a frame; returns what the program returned and the frame after it.
+    fn run(&mut self, hook: Hook, frame: &[u8], gso_size: u32) -> (i32, Vec<u8>) {
+        let mut out = vec![0; frame.len() + 256];
+        let mut context = [0_u8; SKB_LEN];
+        context[GSO_SIZE_AT..GSO_SIZE_AT + 4].copy_from_slice(&gso_size.to_ne_bytes());
+        let program = program(&mut self.ebpf, hook);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let result = program.test_run(options).unwrap();
+        let len = usize::try_from(result.data_size_out).unwrap();
+        out.truncate(len);
+        (result.return_value.cast_signed(), out)
+    }
+}
+
+fn program(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
+    ebpf.program_mut(hook.program()).unwrap().try_into().unwrap()
+}
+
+/// A skipped test says why.
+fn may_run() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        println!("SKIP the kernel's test runs need root: run `sudo -E cargo xtask test`");
+    }
+    root
+}
+
+/// The outer IP identification is the program's counter: taken from its output.
+fn identification(frame: &[u8]) -> u16 {
+    frame.get(18..20).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]))
+}
+
+fn check(kernel: &mut Kernel, case: &Case, expected: Option<Verdict>) {
+    let memory = Memory::new();
+    case.prepare(&memory);
+    kernel.set_flows(&memory);
+    let before = kernel.counters();
+    let (code, out) = kernel.run(case.hook, &case.frame, case.gso_size);
+    let mut frame = case.frame.clone();
+    let id = identification(&out);
+    let verdict = run(case.hook, &mut frame, &case.meta(), &config(), &memory, id);
+    if let Some(expected) = expected {
+        assert_eq!(verdict, expected, "{}", case.name);
+    }
+    assert_eq!(code, verdict.code(), "{}: {verdict:?}\nframe {:02x?}", case.name, case.frame);
+    if !matches!(verdict, Verdict::Drop(_)) {
+        assert_eq!(out, frame, "{}: kernel left, host right", case.name);
+    }
+    if let Verdict::Drop(reason) = verdict {
+        let slot = usize::try_from(Counted::Reason(reason).slot()).unwrap();
+        assert_eq!(kernel.counters()[slot], before[slot] + 1, "{}: not counted", case.name);
+    }
+    let flows: Vec<_> = memory.flows.borrow().iter().map(|(k, v)| (*k, *v)).collect();
+    assert_eq!(kernel.get_flows(), flows, "{}: flow entries differ", case.name);
+}
+
+#[test]
+fn every_case_is_byte_equal_to_the_host() {
+    if !may_run() {
+        return;
+    }
+    let mut kernel = Kernel::load();
+    for case in cases() {
+        check(&mut kernel, &case, Some(case.expected));
+    }
+}
+
+#[test]
+fn thousands_of_mutated_frames_end_alike() {
+    if !may_run() {
+        return;
+    }
+    let mut kernel = Kernel::load();
+    let table = cases();
+    // A linear congruential generator (Numerical Recipes): the same frames in every run.
+    let mut seed = 20_u32;
+    let mut random = move || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        usize::try_from(seed >> 8).unwrap()
+    };
+    for _ in 0..10_000 {
+        let mut case = table[random() % table.len()].clone();
+        for _ in 0..=random() % 3 {
+            let at = random() % case.frame.len();
+            case.frame[at] ^= u8::try_from(random() % 255).unwrap() + 1;
+        }
+        case.frame.truncate((random() % 200).max(34));
+        check(&mut kernel, &case, None);
+    }
+}

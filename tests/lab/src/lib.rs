@@ -1,0 +1,37 @@
+//! The laboratory: nodes, pods and a wire in namespaces of one machine, shared by the demo, the
+//! tests and the benchmarks so that they cannot drift apart.
+//!
+//! A run starts with [`sandbox::Sandbox`], which executes this program again in fresh namespaces;
+//! there [`lab::Lab`] makes the wire, [`lab::Lab::node`] nodes, [`node::Node::pod`] pods. Anything
+//! in which a program can run is a [`process::Place`]. Traffic between places comes from
+//! [`traffic`]. When the run ends, in whatever way, the kernel removes all of it.
+//!
+//! The kernel, its namespaces, links, BPF and vxlan are real, and so are the product's binaries,
+//! which are found beside this program.
+
+pub mod agent;
+pub mod bench;
+pub mod cluster;
+pub mod cni;
+pub mod counters;
+pub mod demo;
+pub mod forge;
+pub mod frames;
+pub mod hex;
+pub mod holder;
+pub mod kernel_vxlan;
+pub mod lab;
+pub mod lease;
+pub mod leftovers;
+pub mod node;
+pub mod paths;
+pub mod pod;
+pub mod process;
+pub mod runner;
+pub mod sandbox;
+pub mod scenario;
+pub mod scenarios;
+mod space;
+pub mod tools;
+pub mod traffic;
+pub mod wire;

@@ -1,0 +1,155 @@
+//! Runs scenarios one after another, each in a lab of its own, and counts.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::process;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::libc;
+
+use crate::sandbox::{Ended, Sandbox, require_root};
+use crate::scenario::{Entry, SKIPPED, tail};
+use crate::scenarios::SCENARIOS;
+
+/// Lines of a failed scenario's log that are shown.
+const SHOWN: usize = 60;
+
+/// Flags of `tartan-lab test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only scenarios whose name contains this.
+    filter: Option<String>,
+    /// The long ones as well.
+    #[arg(long)]
+    all: bool,
+    /// Show the logs of scenarios that pass as well.
+    #[arg(long)]
+    show_log: bool,
+    /// Only print the names.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+enum Verdict {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+/// Runs what the flags ask for. The exit code is 0 only if nothing failed; where the variable CI
+/// is set, a skipped scenario counts as failed.
+///
+/// # Errors
+/// When the user is not root, a lab cannot be started, or the user interrupts.
+pub fn run(args: &Args) -> Result<u8> {
+    let chosen = choose(args);
+    if args.list {
+        for entry in chosen {
+            println!("{}", entry.name);
+        }
+        return Ok(0);
+    }
+    require_root()?;
+    let mut tally = Tally::default();
+    for entry in chosen {
+        print!("test {} ... ", entry.name);
+        io::stdout().flush()?;
+        let start = Instant::now();
+        let (verdict, log) = run_entry(entry)?;
+        let show = args.show_log && !matches!(verdict, Verdict::Failed(_));
+        tally.count(verdict, start.elapsed());
+        if show {
+            println!("{log}");
+        }
+    }
+    println!();
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    Ok(u8::from(tally.failed > 0 || tally.nothing_ran()))
+}
+
+fn choose(args: &Args) -> Vec<&'static Entry> {
+    let wanted = |entry: &&Entry| match args.filter.as_deref() {
+        Some(filter) => {
+            entry.name.contains(filter) && (args.all || !entry.long || entry.name == filter)
+        }
+        None => args.all || !entry.long,
+    };
+    SCENARIOS.iter().copied().flatten().filter(wanted).collect()
+}
+
+impl Tally {
+    fn count(&mut self, verdict: Verdict, took: Duration) {
+        let seconds = took.as_secs_f64();
+        match verdict {
+            Verdict::Passed => {
+                self.passed += 1;
+                println!("ok ({seconds:.1} s)");
+            }
+            Verdict::Failed(log) => {
+                self.failed += 1;
+                println!("FAILED ({seconds:.1} s)\n{}\n", tail(&log, SHOWN));
+            }
+            Verdict::Skipped(why) => {
+                println!("skipped: {}", why.trim());
+                if env::var_os("CI").is_some() {
+                    println!("    in CI a skip is a failure");
+                    self.failed += 1;
+                } else {
+                    self.skipped += 1;
+                }
+            }
+        }
+    }
+
+    fn nothing_ran(&self) -> bool {
+        self.passed + self.failed + self.skipped == 0
+    }
+}
+
+/// The verdict, and everything that the scenario wrote.
+fn run_entry(entry: &Entry) -> Result<(Verdict, String)> {
+    let log = memory_file()?;
+    let sandbox = Sandbox::spawn(&["scenario", entry.name], Some(&log))?;
+    let ended = sandbox.wait(Some(Duration::from_secs(entry.timeout)))?;
+    let text = read_all(log)?;
+    let failed = |why: String| Verdict::Failed(format!("{text}{why}"));
+    let verdict = match ended {
+        Ended::Exited(0) => Verdict::Passed,
+        Ended::Exited(code) if code == i32::from(SKIPPED) => Verdict::Skipped(text.clone()),
+        Ended::Exited(code) => failed(format!("exit code {code}")),
+        Ended::TimedOut => failed(format!("not done after {} s", entry.timeout)),
+        Ended::Interrupted(signal) => {
+            println!("interrupted by signal {signal}");
+            process::exit(128 + signal)
+        }
+    };
+    Ok((verdict, text))
+}
+
+/// A file without a name, which nobody has to remove.
+fn memory_file() -> Result<File> {
+    // SAFETY: the name is a C string that outlives the call.
+    let raw = unsafe { libc::memfd_create(c"log".as_ptr(), libc::MFD_CLOEXEC) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error()).context("cannot make a log in memory");
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(raw) }))
+}
+
+fn read_all(mut file: File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

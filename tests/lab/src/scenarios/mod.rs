@@ -1,0 +1,42 @@
+//! The table of scenarios: one file per subject, one line per file.
+
+mod agent_restarts;
+mod all_pairs;
+mod bad_input;
+mod cni_beside_the_agent;
+mod cni_lifecycle;
+mod fast_share;
+mod kernel_baseline;
+mod kernel_vxlan_interop;
+mod lab_itself;
+mod least_privilege;
+mod operator;
+mod outer_fragments;
+mod refusals;
+mod repairs;
+mod services;
+mod source_check_sender;
+mod wire_equality;
+
+use crate::scenario::Entry;
+
+/// Every scenario, by subject.
+pub static SCENARIOS: &[&[Entry]] = &[
+    lab_itself::SCENARIOS,
+    kernel_baseline::SCENARIOS,
+    cni_lifecycle::SCENARIOS,
+    cni_beside_the_agent::SCENARIOS,
+    all_pairs::SCENARIOS,
+    kernel_vxlan_interop::SCENARIOS,
+    wire_equality::SCENARIOS,
+    agent_restarts::SCENARIOS,
+    refusals::SCENARIOS,
+    repairs::SCENARIOS,
+    operator::SCENARIOS,
+    source_check_sender::SCENARIOS,
+    outer_fragments::SCENARIOS,
+    services::SCENARIOS,
+    fast_share::SCENARIOS,
+    least_privilege::SCENARIOS,
+    bad_input::SCENARIOS,
+];

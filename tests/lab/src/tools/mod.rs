@@ -1,0 +1,90 @@
+//! Traffic tools: hidden subcommands of `tartan-lab`, so that they run in any namespace without
+//! another program.
+//!
+//! Each prints `ready` once it listens or is connected, then, when it ends, one line of JSON.
+//! Servers and captures end with SIGTERM.
+
+pub(crate) mod bulk;
+pub(crate) mod closed_port;
+pub(crate) mod crr;
+pub(crate) mod echo;
+pub(crate) mod exchange;
+pub(crate) mod flood;
+pub(crate) mod hooks;
+pub(crate) mod load;
+pub(crate) mod load_sink;
+mod net;
+pub(crate) mod probe;
+pub(crate) mod raw;
+pub(crate) mod rr;
+mod setup;
+pub(crate) mod sniff;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde::Serialize;
+
+/// One traffic tool.
+#[derive(Debug, Subcommand)]
+pub enum Tool {
+    /// Answers every UDP datagram and TCP byte with itself.
+    Echo(echo::Args),
+    /// Sends UDP at a fixed rate to echo servers and accounts for every datagram.
+    UdpProbe(probe::Args),
+    /// Receives TCP streams; counts and checks.
+    TcpSink(bulk::SinkArgs),
+    /// Sends one TCP stream.
+    TcpSend(bulk::SendArgs),
+    /// Round trips over one connection to an echo server.
+    Rr(rr::Args),
+    /// Connect, one round trip, close.
+    Crr(crr::Args),
+    /// Question and answer, each over a socket of its own.
+    Exchange(exchange::Args),
+    /// Sends UDP until its server has gone.
+    ClosedPort(closed_port::Args),
+    /// Sends UDP as fast as it can.
+    UdpFlood(flood::FloodArgs),
+    /// Counts UDP datagrams.
+    UdpSink(flood::SinkArgs),
+    /// Loads the network for the benchmark.
+    Load(load::Args),
+    /// Counts the datagrams of a load.
+    LoadSink(load_sink::Args),
+    /// Sends frames given in hexadecimal, one a line, on standard input.
+    RawSend(raw::Args),
+    /// Captures frames.
+    Sniff(sniff::Args),
+    /// Lists the BPF programs at an interface's TCX hooks.
+    Hooks(hooks::Args),
+}
+
+/// Runs one tool to its end.
+///
+/// # Errors
+/// When a socket refuses; what the tool could not achieve otherwise is in its report.
+pub fn run(tool: Tool) -> Result<()> {
+    setup::stop_on_sigterm()?;
+    match tool {
+        Tool::Echo(args) => print(&echo::run(&args)?),
+        Tool::UdpProbe(args) => print(&probe::run(&args)?),
+        Tool::TcpSink(args) => print(&bulk::sink(&args)?),
+        Tool::TcpSend(args) => print(&bulk::send(&args)?),
+        Tool::Rr(args) => print(&rr::run(&args)?),
+        Tool::Crr(args) => print(&crr::run(&args)?),
+        Tool::Exchange(args) => print(&exchange::run(&args)?),
+        Tool::ClosedPort(args) => print(&closed_port::run(&args)?),
+        Tool::UdpFlood(args) => print(&flood::flood(&args)?),
+        Tool::UdpSink(args) => print(&flood::sink(&args)?),
+        Tool::Load(args) => print(&load::run(&args)?),
+        Tool::LoadSink(args) => print(&load_sink::run(&args)?),
+        Tool::RawSend(args) => print(&raw::run(&args)?),
+        Tool::Sniff(args) => print(&sniff::run(&args)?),
+        Tool::Hooks(args) => print(&hooks::run(&args)?),
+    }
+}
+
+fn print(report: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(report)?);
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Demo and benchmark: build everything, then become the lab.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::setup;
+use crate::workspace::{self, cargo, product, shown};
+
+/// What an operator installs, and the lab that runs it.
+const BINARIES: [&str; 4] = ["tartand", "tartan-cni", "tartanctl", "tartan-lab"];
+
+/// Words for the lab.
+#[derive(Args)]
+pub(crate) struct Passed {
+    /// Passed on to the lab as they are (`--help` after `--` lists them)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// `cargo xtask build`.
+pub(crate) fn build() -> Result<()> {
+    setup::run()?;
+    println!("build: release binaries and the eBPF object, some minutes the first time");
+    let status = cargo(["build", "--release", "--bins"]).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the build failed: correct what the compiler names above");
+    }
+    for name in BINARIES {
+        println!("  {}", shown(&product(name)?));
+    }
+    Ok(())
+}
+
+/// `cargo xtask demo` and `bench`: the lab takes this process's place, so signals and the exit
+/// code are its own.
+pub(crate) fn run(subcommand: &str, passed: &Passed) -> Result<ExitCode> {
+    build()?;
+    let lab = product("tartan-lab")?;
+    if !workspace::is_root() {
+        eprintln!("{}", needs_root(subcommand)?);
+        return Ok(ExitCode::FAILURE);
+    }
+    let error = workspace::tool(&lab.to_string_lossy()).arg(subcommand).args(&passed.args).exec();
+    Err(error).with_context(|| format!("cannot start {}", lab.display()))
+}
+
+/// What to type instead, for a user who is not root.
+pub(crate) fn needs_root(subcommand: &str) -> Result<String> {
+    let lab = shown(&product("tartan-lab")?);
+    Ok(format!(
+        "The lab makes network namespaces and loads eBPF programs: it needs root. Run:\n    \
+         sudo {lab} {subcommand}"
+    ))
+}

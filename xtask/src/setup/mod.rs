@@ -1,0 +1,35 @@
+//! `cargo xtask setup`: everything that the other commands need, installed once.
+//!
+//! It promises to be idempotent and quick when nothing is missing, to say what it does before it
+//! does it, and to print the exact commands where it may not or cannot install by itself.
+
+mod debian;
+mod linker;
+mod llvm;
+mod rust;
+
+use anyhow::Result;
+
+pub(crate) use self::linker::install_pinned;
+
+/// Makes sure of all of it.
+pub(crate) fn run() -> Result<()> {
+    let compiler = rust::Compiler::ask()?;
+    rust::components(&compiler)?;
+    let linker_missing = !linker::is_ready(&compiler);
+    let mut wanted = debian::lab_tools();
+    if linker_missing {
+        wanted.extend(llvm::packages(&compiler)?);
+    }
+    debian::install(&wanted)?;
+    if linker_missing {
+        linker::install(&compiler)?;
+    }
+    println!(
+        "setup: ready (rustc {}, LLVM {}, bpf-linker {})",
+        compiler.release,
+        compiler.llvm_major,
+        linker::VERSION
+    );
+    Ok(())
+}
