@@ -3,13 +3,12 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use tartan_common::event::Event;
 use tartan_common::hook::{self, OverlayEgress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
-use crate::maps::{Tables, config};
-use crate::packet::Packet;
+use crate::maps::Tables;
+use crate::packet::meet;
 
 /// Headers that the decision reads.
 const PEEK: usize = 42;
@@ -17,15 +16,9 @@ const PEEK: usize = 42;
 /// The host stack sent a packet to the pod network.
 #[classifier]
 pub(crate) fn overlay_egress(ctx: TcContext) -> i32 {
-    let packet = Packet::new(ctx);
-    let Some(config) = config() else {
-        actions::event(Event::NotConfigured);
+    let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
     };
-    if !packet.has_linear(PEEK) && !packet.pull_headers() {
-        actions::event(Event::PullFailed);
-        return NEXT;
-    }
     let meta = packet.meta();
     match hook::overlay_egress(&packet, &meta, config, &Tables) {
         OverlayEgress::Foreign => NEXT,

@@ -3,13 +3,12 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use tartan_common::event::Event;
 use tartan_common::hook::{self, OverlayIngress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
-use crate::maps::{Tables, config};
-use crate::packet::Packet;
+use crate::maps::Tables;
+use crate::packet::meet;
 
 /// Headers that the decision reads.
 const PEEK: usize = 42;
@@ -17,15 +16,9 @@ const PEEK: usize = 42;
 /// A packet came up from the overlay device.
 #[classifier]
 pub(crate) fn overlay_ingress(ctx: TcContext) -> i32 {
-    let packet = Packet::new(ctx);
-    let Some(config) = config() else {
-        actions::event(Event::NotConfigured);
+    let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
     };
-    if !packet.has_linear(PEEK) && !packet.pull_headers() {
-        actions::event(Event::PullFailed);
-        return NEXT;
-    }
     let meta = packet.meta();
     let key = actions::tunnel_key(&packet);
     match hook::overlay_ingress(&packet, &meta, key, config, &Tables) {

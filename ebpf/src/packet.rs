@@ -5,23 +5,39 @@ use core::ptr::NonNull;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
+use tartan_common::abi::{Counted, NodeConfig};
+use tartan_common::event::Event;
 use tartan_common::hook::Meta;
 use tartan_common::wire::Frame;
+
+use crate::maps::{config, count};
 
 /// A packet at a tc hook.
 pub(crate) struct Packet {
     ctx: TcContext,
 }
 
+/// A packet at a hook, its first `peek` bytes readable (or all, if it is
+/// shorter), and the node's configuration. `None` leaves the packet to the
+/// host stack, and an event says why.
+#[inline(always)]
+pub(crate) fn meet(ctx: TcContext, peek: usize) -> Option<(Packet, &'static NodeConfig)> {
+    let packet = Packet { ctx };
+    let Some(config) = config() else {
+        count(Counted::Event(Event::NotConfigured), 0);
+        return None;
+    };
+    if !packet.has_linear(peek) && !packet.pull_headers() {
+        count(Counted::Event(Event::PullFailed), 0);
+        return None;
+    }
+    Some((packet, config))
+}
+
 /// Enough for the outer headers, the inner ones, and a packet quoted by ICMP.
 const HEADERS: u32 = 160;
 
 impl Packet {
-    #[inline(always)]
-    pub(crate) fn new(ctx: TcContext) -> Self {
-        Self { ctx }
-    }
-
     /// The kernel's packet, for helpers.
     #[inline(always)]
     pub(crate) fn skb(&self) -> *mut __sk_buff {
@@ -65,14 +81,14 @@ impl Packet {
 
     /// Whether `bytes` of the frame, or all of it, can be read directly.
     #[inline(always)]
-    pub(crate) fn has_linear(&self, bytes: usize) -> bool {
+    fn has_linear(&self, bytes: usize) -> bool {
         let (start, end) = self.bounds();
         start + bytes <= end
     }
 
     /// Makes the headers readable where a driver left them in pages.
     #[inline(always)]
-    pub(crate) fn pull_headers(&self) -> bool {
+    fn pull_headers(&self) -> bool {
         let len = self.len();
         let wanted = if len < HEADERS { len } else { HEADERS };
         // SAFETY: the context is valid; pointers into the packet are fetched anew afterwards.

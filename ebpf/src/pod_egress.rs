@@ -6,13 +6,12 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use tartan_common::event::Event;
 use tartan_common::hook::{self, PodEgress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
-use crate::maps::{Tables, config};
-use crate::packet::Packet;
+use crate::maps::Tables;
+use crate::packet::{Packet, meet};
 
 /// Headers that the decision reads: Ethernet, IP and eight bytes of transport.
 const PEEK: usize = 42;
@@ -20,15 +19,9 @@ const PEEK: usize = 42;
 /// A pod sent a packet.
 #[classifier]
 pub(crate) fn pod_egress(ctx: TcContext) -> i32 {
-    let packet = Packet::new(ctx);
-    let Some(config) = config() else {
-        actions::event(Event::NotConfigured);
+    let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
     };
-    if !packet.has_linear(PEEK) && !packet.pull_headers() {
-        actions::event(Event::PullFailed);
-        return NEXT;
-    }
     let meta = packet.meta();
     let plan = hook::pod_egress(&packet, &meta, config, &Tables, |at| packet.be16_at(at));
     match plan {

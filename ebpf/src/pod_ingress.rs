@@ -3,13 +3,12 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use tartan_common::event::Event;
 use tartan_common::hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
-use crate::maps::{Tables, config};
-use crate::packet::Packet;
+use crate::maps::Tables;
+use crate::packet::meet;
 
 /// Headers that the decision reads.
 const PEEK: usize = 42;
@@ -17,15 +16,9 @@ const PEEK: usize = 42;
 /// The host stack delivers a packet to a pod.
 #[classifier]
 pub(crate) fn pod_ingress(ctx: TcContext) -> i32 {
-    let packet = Packet::new(ctx);
-    let Some(config) = config() else {
-        actions::event(Event::NotConfigured);
+    let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
     };
-    if packet.has_linear(PEEK) || packet.pull_headers() {
-        hook::pod_ingress(&packet, &packet.meta(), config, &Tables);
-    } else {
-        actions::event(Event::PullFailed);
-    }
+    hook::pod_ingress(&packet, &packet.meta(), config, &Tables);
     actions::pass(&packet, Path::PodDelivered)
 }

@@ -8,13 +8,12 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tartan_common::Mac;
 use tartan_common::abi::NodeConfig;
-use tartan_common::event::Event;
 use tartan_common::hook::{self, UplinkIngress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
-use crate::maps::{Tables, config};
-use crate::packet::Packet;
+use crate::maps::Tables;
+use crate::packet::{Packet, meet};
 
 /// Headers that the decision reads of a tunnel packet that carries TCP.
 const PEEK: usize = 98;
@@ -22,15 +21,9 @@ const PEEK: usize = 98;
 /// A frame arrived.
 #[classifier]
 pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
-    let packet = Packet::new(ctx);
-    let Some(config) = config() else {
-        actions::event(Event::NotConfigured);
+    let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
     };
-    if !packet.has_linear(PEEK) && !packet.pull_headers() {
-        actions::event(Event::PullFailed);
-        return NEXT;
-    }
     let meta = packet.meta();
     match hook::uplink_ingress(&packet, &meta, config, &Tables, |at| packet.be16_at(at)) {
         UplinkIngress::Foreign => NEXT,

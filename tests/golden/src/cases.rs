@@ -1,4 +1,5 @@
 //! The cases.
+// long: one table
 
 use tartan_common::NetAddr;
 use tartan_common::reason::Reason;

@@ -1,3 +1,5 @@
+//! Reservations on disk, as the reference plugin keeps them.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
