@@ -25,12 +25,13 @@ pub(super) static SCENARIOS: &[Entry] = &[
     Entry::new("services::iptables_after_accept", |s| thousand(s, Proxy::Iptables, "after-accept"))
         .within(120),
     Entry::new("services::a_reused_tuple_is_translated_again", reused_tuples).within(120),
-    Entry::new("services::one_tuple_for_two_connections_off", |s| same_tuples(s, "off")).long(),
+    Entry::new("services::one_tuple_for_two_connections_off", |s| same_tuples(s, "off", 0)).long(),
     Entry::new("services::one_tuple_for_two_connections_after_accept", |s| {
-        same_tuples(s, "after-accept")
+        same_tuples(s, "after-accept", 0)
     })
     .long(),
-    Entry::new("services::one_tuple_for_two_connections_on", |s| same_tuples(s, "on")).long(),
+    Entry::new("services::one_tuple_for_two_connections_on", |s| same_tuples(s, "on", KNOWN_LIMIT))
+        .long(),
     Entry::new("services::a_node_is_translated_by_iptables", |s| from_the_node(s, Proxy::Iptables)),
     Entry::new("services::a_node_is_translated_by_nftables", |s| from_the_node(s, Proxy::Nftables)),
     Entry::new("services::a_closed_port_refuses_over_the_fast_path", closed_port),
@@ -234,9 +235,13 @@ fn reused_tuples(scenario: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
+/// Resets of 2,000 exchanges that mode `on` may cost a client that has no more than sixteen ports:
+/// conntrack does not know direct connections (docs/ARCHITECTURE.md, the gate's known limit).
+const KNOWN_LIMIT: u64 = 20;
+
 /// The same client ports to the same server at the same time: netfilter gives a translated
 /// connection another port when the tuple is in use, if it knows.
-fn same_tuples(scenario: &mut Scenario, mode: &str) -> Result<()> {
+fn same_tuples(scenario: &mut Scenario, mode: &str, tolerated: u64) -> Result<()> {
     let (cluster, _lab) = cluster(scenario, Proxy::Iptables, mode)?;
     let client = &cluster.members[0].pods[0];
     let _servers = cluster.servers()?;
@@ -248,8 +253,10 @@ fn same_tuples(scenario: &mut Scenario, mode: &str) -> Result<()> {
             under_way.push(start(client, backend.address()?, ECHO_PORT, udp, 2 * EXCHANGES)?);
         }
         for (number, exchange) in under_way.into_iter().enumerate() {
-            all_good(exchange, 2 * EXCHANGES)
-                .with_context(|| format!("{mode}, udp {udp}, client {number}"))?;
+            let report = exchange.finish()?;
+            scenario.note(format!("{mode}, udp {udp}, client {number}: {report:?}"));
+            ensure!(report.good + report.failed == 2 * EXCHANGES, "not all were tried");
+            ensure!(report.failed <= tolerated, "{mode}, udp {udp}, client {number}: {report:?}");
         }
     }
     Ok(())
