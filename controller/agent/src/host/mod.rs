@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod links;
 mod overlay;
+mod pod_behind;
 mod pod_routes;
 mod routes;
 mod sysctl;

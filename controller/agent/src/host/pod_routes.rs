@@ -52,7 +52,8 @@ impl Host {
     }
 }
 
-fn host_route(message: &RouteMessage) -> Option<(Ipv4Addr, u32)> {
+/// The pod and the interface that a route to a single address leads to.
+pub(super) fn host_route(message: &RouteMessage) -> Option<(Ipv4Addr, u32)> {
     let (mut address, mut ifindex) = (None, None);
     for attribute in &message.attributes {
         match attribute {

@@ -17,7 +17,7 @@ use tartan_core::desired::{self, Desired, HostFacts};
 use tartan_core::state::{AgentState, STATE_FILE};
 use tartan_core::subnet_env::SubnetEnv;
 use tartan_core::{Lease, LeaseBackend, VxlanData};
-use tartan_datapath::{Adoption, NodeHook, attach_node_hook, ensure_programs};
+use tartan_datapath::{Adoption, NodeHook, Pods, attach_node_hook, ensure_programs};
 use tracing::{info, warn};
 
 use self::tables::{KnownPods, Tables};
@@ -186,6 +186,13 @@ impl<S: LeaseStore> Node<S> {
 
     /// Pods whose links, routes or entries somebody deleted, and what is left of pods that are gone.
     async fn repair_pods(&mut self) -> Result<()> {
+        for veth in self.pods.orphans()? {
+            let found = self.host.pod_behind(&veth).await?;
+            if let Some((address, pod)) = found.filter(|(ip, _)| self.own.subnet.contains(*ip)) {
+                Pods::open()?.insert(address, &pod)?;
+                warn!(%address, veth, "put back the entry of a pod");
+            }
+        }
         let pods = self.pods.repair()?;
         let gateway = self.own.subnet.gateway();
         let repaired = self.host.repair_pod_routes(&pods, gateway).await?;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use nix::net::if_::if_indextoname;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use tartan_common::abi::NodeConfig;
 use tartan_core::desired::Desired;
 use tartan_datapath::{
@@ -96,7 +96,11 @@ pub(super) const MAKING: Duration = Duration::from_secs(3);
 
 /// The pods that the agent knows, and since when.
 #[derive(Debug, Default)]
-pub(super) struct KnownPods(BTreeMap<(Ipv4Addr, u32), Instant>);
+pub(super) struct KnownPods {
+    entries: BTreeMap<(Ipv4Addr, u32), Instant>,
+    /// Interfaces with programs of ours and no entry.
+    orphans: BTreeMap<String, Instant>,
+}
 
 impl KnownPods {
     /// Brings every pod's programs in order and forgets pods whose veth is gone.
@@ -127,22 +131,42 @@ impl KnownPods {
         Ok(left)
     }
 
+    /// Interfaces of pods that have lost their entry.
+    ///
+    /// One that has just been seen may be a pod that is leaving; where all entries
+    /// are gone, somebody took the map away.
+    pub(super) fn orphans(&mut self) -> Result<Vec<String>> {
+        let entries = Pods::open()?.entries()?;
+        let known: BTreeSet<_> = entries.iter().map(|(_, pod)| pod.ifindex).collect();
+        let now = Instant::now();
+        let mut orphans = BTreeMap::new();
+        for (veth, _) in pod_pins()?.into_iter().filter(|(_, alive)| *alive) {
+            if if_nametoindex(veth.as_str()).is_ok_and(|index| !known.contains(&index)) {
+                let since = self.orphans.get(&veth).copied().unwrap_or(now);
+                orphans.insert(veth, since);
+            }
+        }
+        self.orphans = orphans;
+        let is_sure = |since: &Instant| known.is_empty() || since.elapsed() >= MAKING;
+        Ok(self.orphans.iter().filter(|(_, s)| is_sure(s)).map(|(v, _)| v.clone()).collect())
+    }
+
     fn remember(&mut self, entries: &[(Ipv4Addr, PodEntry)]) {
         let now = Instant::now();
         let present: BTreeSet<_> = entries.iter().map(|(ip, pod)| (*ip, pod.ifindex)).collect();
-        self.0.retain(|pod, _| present.contains(pod));
+        self.entries.retain(|pod, _| present.contains(pod));
         for pod in present {
-            self.0.entry(pod).or_insert(now);
+            self.entries.entry(pod).or_insert(now);
         }
     }
 
     /// Whether the plugin may still be making one.
     pub(super) fn any_in_the_making(&self) -> bool {
-        self.0.values().any(|since| since.elapsed() < MAKING)
+        self.entries.values().chain(self.orphans.values()).any(|since| since.elapsed() < MAKING)
     }
 
     fn is_settled(&self, address: Ipv4Addr, ifindex: u32) -> bool {
-        self.0.get(&(address, ifindex)).is_some_and(|since| since.elapsed() >= MAKING)
+        self.entries.get(&(address, ifindex)).is_some_and(|since| since.elapsed() >= MAKING)
     }
 }
 

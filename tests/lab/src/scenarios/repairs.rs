@@ -12,8 +12,8 @@ use crate::wire::Wire;
 pub(super) static SCENARIOS: &[Entry] =
     &[Entry::new("repairs::whatever_is_deleted_comes_back", come_back).within(180)];
 
-/// What is deleted, how it shows that it is there, and how to delete it. `VETH` and `POD` stand
-/// for the first pod's interface and address.
+/// What is deleted, how it shows that it is there, and how to delete it. `VETH`, `ADDRESS`
+/// and `KEY` stand for the first pod's interface and address, `OTHER` for the other node's subnet.
 const VICTIMS: &[(&str, &str, &str)] = &[
     ("the overlay device", "ip link show flannel.1", "ip link del flannel.1"),
     (
@@ -26,7 +26,7 @@ const VICTIMS: &[(&str, &str, &str)] = &[
         "ip addr show flannel.1 | grep -q '\\.1/32'",
         "ip addr del $(ip -o -4 addr show flannel.1 | grep -o '[0-9.]*\\.1/32') dev flannel.1",
     ),
-    ("a pod's route", "ip route get POD | grep -q VETH", "ip route del POD/32"),
+    ("a pod's route", "ip route get ADDRESS | grep -q VETH", "ip route del ADDRESS/32"),
     (
         "the uplink's program",
         "test -e /sys/fs/bpf/tartan/links/uplink_ingress",
@@ -47,6 +47,16 @@ const VICTIMS: &[(&str, &str, &str)] = &[
         "bpftool map dump pinned /sys/fs/bpf/tartan/maps/PEERS | grep -q next_hop",
         "bpftool map delete pinned /sys/fs/bpf/tartan/maps/PEERS key hex \
          $(printf '0a f4 %02x 00' OTHER)",
+    ),
+    (
+        "a pod's entry",
+        "bpftool map lookup pinned /sys/fs/bpf/tartan/maps/PODS key hex KEY | grep -q ifindex",
+        "bpftool map delete pinned /sys/fs/bpf/tartan/maps/PODS key hex KEY",
+    ),
+    (
+        "the map of pods",
+        "bpftool map lookup pinned /sys/fs/bpf/tartan/maps/PODS key hex KEY | grep -q ifindex",
+        "rm /sys/fs/bpf/tartan/maps/PODS",
     ),
     ("the subnet file", "test -e /run/flannel/subnet.env", "rm /run/flannel/subnet.env"),
 ];
@@ -80,8 +90,10 @@ fn come_back(scenario: &mut Scenario) -> Result<()> {
 fn filled_in(text: &str, here: &Member, there: &Member) -> Result<String> {
     let pod = &here.pods[0];
     let other = there.subnet()?.network().octets()[2].to_string();
+    let key: Vec<_> = pod.address()?.octets().iter().map(|b| format!("{b:02x}")).collect();
     Ok(text
+        .replace("KEY", &key.join(" "))
         .replace("VETH", &pod.host_link()?)
-        .replace("POD", &pod.address()?.to_string())
+        .replace("ADDRESS", &pod.address()?.to_string())
         .replace("OTHER", &other))
 }

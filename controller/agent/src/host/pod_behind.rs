@@ -1,0 +1,69 @@
+//! Which pod is behind an interface, by the host's own tables: what the CNI
+//! plugin left there when it made the pod.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink's attributes are an open set: what is not asked for is passed over"
+)]
+
+use std::net::Ipv4Addr;
+
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use tartan_common::Mac;
+use tartan_common::abi::PodEntry;
+
+use super::pod_routes::host_route;
+use super::{Host, HostError};
+
+impl Host {
+    /// The pod behind the veth `name`, if the host has a route to one.
+    ///
+    /// Its MAC address is zero where the host does not know it any more: packets
+    /// reach the pod by its interface, and nobody but a sniffer reads the address.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn pod_behind(&self, name: &str) -> Result<Option<(Ipv4Addr, PodEntry)>, HostError> {
+        let Some(link) = self.link(name).await? else {
+            return Ok(None);
+        };
+        let routes = self.routes().await?;
+        let to_it = |route: &(Ipv4Addr, u32)| route.1 == link.ifindex;
+        let Some((address, ifindex)) = routes.iter().filter_map(host_route).find(to_it) else {
+            return Ok(None);
+        };
+        let pod_mac = self.neighbour(address, ifindex).await?.unwrap_or_default();
+        let host_mac = link.mac.unwrap_or_default();
+        Ok(Some((address, PodEntry { ifindex, flags: 0, pod_mac, host_mac })))
+    }
+
+    async fn neighbour(&self, address: Ipv4Addr, ifindex: u32) -> Result<Option<Mac>, HostError> {
+        let neighbours: Vec<_> = self
+            .handle
+            .neighbours()
+            .get()
+            .set_address_family(AddressFamily::Inet)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|e| HostError::netlink("cannot list neighbours", &e))?;
+        let mut on_it = neighbours.iter().filter(|one| one.header.ifindex == ifindex);
+        Ok(on_it.find_map(|one| mac_of(one, address)))
+    }
+}
+
+fn mac_of(message: &NeighbourMessage, address: Ipv4Addr) -> Option<Mac> {
+    let (mut is_it, mut mac) = (false, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => is_it = *ip == address,
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                mac = bytes.as_slice().try_into().ok().map(Mac);
+            }
+            _ => {}
+        }
+    }
+    if is_it { mac } else { None }
+}
