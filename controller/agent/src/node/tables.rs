@@ -133,8 +133,9 @@ impl KnownPods {
 
     /// Interfaces of pods that have lost their entry.
     ///
-    /// One that has just been seen may be a pod that is leaving; where all entries
-    /// are gone, somebody took the map away.
+    /// One that has just been seen may be a pod that is leaving. Waiting costs nothing
+    /// where the whole map was taken away: until its entry is back, a pod's links run
+    /// the programs that still hold the old map.
     pub(super) fn orphans(&mut self) -> Result<Vec<String>> {
         let entries = Pods::open()?.entries()?;
         let known: BTreeSet<_> = entries.iter().map(|(_, pod)| pod.ifindex).collect();
@@ -147,8 +148,8 @@ impl KnownPods {
             }
         }
         self.orphans = orphans;
-        let is_sure = |since: &Instant| known.is_empty() || since.elapsed() >= MAKING;
-        Ok(self.orphans.iter().filter(|(_, s)| is_sure(s)).map(|(v, _)| v.clone()).collect())
+        let lasting = self.orphans.iter().filter(|(_, since)| since.elapsed() >= MAKING);
+        Ok(lasting.map(|(veth, _)| veth.clone()).collect())
     }
 
     fn remember(&mut self, entries: &[(Ipv4Addr, PodEntry)]) {
