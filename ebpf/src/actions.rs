@@ -160,9 +160,19 @@ impl PlainC for bpf_tunnel_key {}
 impl PlainC for bpf_redir_neigh {}
 
 /// Hands a packet that cannot be given outer headers here to the overlay
-/// device, with the key that tells it where to.
+/// device, with the key that tells it where to, and the inner addresses that
+/// the peer asks for.
+///
+/// A classic device, taken over from flannel, takes no key: it looks up the
+/// peer's MAC address in the forwarding entries that flannel left on it.
 #[inline(always)]
 pub(crate) fn leave_to_device(packet: &Packet, config: &NodeConfig, peer: &Peer) -> i32 {
+    let Some(inner) = peer.template.last_chunk::<ETH_LEN>().map(EthernetHeader::parse) else {
+        return SHOT;
+    };
+    if !rewrite(packet, inner.source, inner.destination, None, false) {
+        return SHOT;
+    }
     let mut room = MaybeUninit::uninit();
     let key = zeroed::<bpf_tunnel_key, 11>(&mut room);
     key.tunnel_id = config.vni;

@@ -8,6 +8,7 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tartan_common::Mac;
 use tartan_common::abi::NodeConfig;
+use tartan_common::gate;
 use tartan_common::hook::{self, UplinkIngress};
 use tartan_common::path::Path;
 
@@ -27,11 +28,11 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
     let meta = packet.meta();
     match hook::uplink_ingress(&packet, &meta, config, &Tables, |at| packet.be16_at(at)) {
         UplinkIngress::Foreign => NEXT,
-        UplinkIngress::Device => actions::pass(&packet, Path::UplinkToDevice),
+        UplinkIngress::Device(tag) => to_device(&packet, tag),
         UplinkIngress::Drop(reason) => actions::drop(&packet, reason),
         UplinkIngress::Pod(pod, tos) => {
             if !actions::decapsulate(&packet) {
-                return actions::pass(&packet, Path::UplinkToDevice);
+                return to_device(&packet, gate::ACCEPTED);
             }
             actions::into_pod(&packet, pod, tos, Path::UplinkPodFast)
         }
@@ -39,10 +40,17 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
     }
 }
 
+/// The tag is written even where it is zero: one that came along with the packet proves nothing.
+#[inline(always)]
+fn to_device(packet: &Packet, tag: u16) -> i32 {
+    packet.set_tag(tag);
+    actions::pass(packet, Path::UplinkToDevice)
+}
+
 #[inline(always)]
 fn to_stack(packet: &Packet, config: &NodeConfig, tag: u16, tos: Option<u8>) -> i32 {
     if !actions::decapsulate(packet) {
-        return actions::pass(packet, Path::UplinkToDevice);
+        return to_device(packet, tag);
     }
     packet.set_tag(tag);
     if !actions::rewrite(packet, Mac::default(), config.vtep_mac, tos, false) {

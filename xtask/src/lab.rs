@@ -1,13 +1,13 @@
 //! Demo and benchmark: build everything, then become the lab.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::setup;
 use crate::workspace::{self, cargo, product, shown};
+use crate::{setup, tools};
 
 /// What an operator installs, and the lab that runs it.
 const BINARIES: [&str; 4] = ["tartand", "tartan-cni", "tartanctl", "tartan-lab"];
@@ -43,8 +43,15 @@ pub(crate) fn run(subcommand: &str, passed: &Passed) -> Result<ExitCode> {
         eprintln!("{}", needs_root(subcommand)?);
         return Ok(ExitCode::FAILURE);
     }
-    let error = workspace::tool(&lab.to_string_lossy()).arg(subcommand).args(&passed.args).exec();
+    let error = command()?.arg(subcommand).args(&passed.args).exec();
     Err(error).with_context(|| format!("cannot start {}", lab.display()))
+}
+
+/// The lab, told where the programs of `cargo xtask tools` are.
+pub(crate) fn command() -> Result<Command> {
+    let mut command = workspace::tool(&product("tartan-lab")?.to_string_lossy());
+    command.env(tools::VARIABLE, tools::directory());
+    Ok(command)
 }
 
 /// What to type instead, for a user who is not root.
@@ -52,6 +59,8 @@ pub(crate) fn needs_root(subcommand: &str) -> Result<String> {
     let lab = shown(&product("tartan-lab")?);
     Ok(format!(
         "The lab makes network namespaces and loads eBPF programs: it needs root. Run:\n    \
-         sudo {lab} {subcommand}"
+         sudo {}={} {lab} {subcommand}",
+        tools::VARIABLE,
+        tools::directory().display(),
     ))
 }

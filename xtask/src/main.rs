@@ -5,13 +5,17 @@
 //! dependencies, because its own build is the first thing that a newcomer waits for.
 
 mod check;
+mod cluster;
 mod docs;
+mod image;
 mod lab;
+mod manifest;
 mod setup;
 mod step;
 mod tally;
 mod tee;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -41,8 +45,19 @@ enum Command {
     Demo(lab::Passed),
     /// Measure against host networking and the kernel's vxlan (root)
     Bench(lab::Passed),
+    /// Build the programs that tests run beside Tartan: a control plane, flannel, CNI plugins
+    Tools,
+    /// A cluster with a real API server, to look at (root)
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
     /// Regenerate the generated documents in docs/ and docs/surface/
     Docs,
+    /// Make the container images: static, from scratch, for amd64 and arm64
+    Image(image::Options),
+    /// Render deploy/kube-tartan.yml from the Helm chart, or compare it
+    Manifest(manifest::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +78,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => return test::run(&options),
         Command::Demo(passed) => return lab::run("demo", &passed),
         Command::Bench(passed) => return lab::run("bench", &passed),
+        Command::Tools => tools::run()?,
+        Command::Cluster { action } => return cluster::run(&action),
         Command::Docs => docs::run()?,
+        Command::Image(options) => image::run(&options)?,
+        Command::Manifest(options) => return manifest::run(&options),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,10 +10,13 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::tally::Tally;
-use crate::{lab, setup, tee, workspace};
+use crate::{lab, setup, tee, tools, workspace};
 
 /// Crates without I/O, tested with overflow checks.
 const PURE: [&str; 2] = ["tartan-common", "tartan-core"];
+
+/// How long each parser is fuzzed; a daily run takes the tests' own default.
+const FUZZ_SECONDS: &str = "TARTAN_FUZZ_SECONDS";
 
 /// A failure that no test runner counted: a build error, a crash.
 const UNCOUNTED: Tally = Tally { passed: 0, failed: 1, skipped: 0 };
@@ -51,6 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     } else {
         lab::build()?;
     }
+    // First, because the manifest's test renders the chart with a program of theirs.
+    if !options.unit && workspace::is_root() && wants_tools(options)? {
+        build_tools();
+    }
     let mut sum = Tally::default();
     if !options.lab {
         run_cargo(pure_tests(), options, &mut sum)?;
@@ -76,6 +83,9 @@ fn other_tests() -> Command {
 
 fn run_cargo(mut command: Command, options: &Options, sum: &mut Tally) -> Result<()> {
     command.args(["--quiet", "--", "--show-output"]).args(&options.filter);
+    if options.all && env::var_os(FUZZ_SECONDS).is_none() {
+        command.env(FUZZ_SECONDS, "60");
+    }
     count(
         &mut command,
         sum,
@@ -89,11 +99,30 @@ fn run_lab(options: &Options, sum: &mut Tally) -> Result<()> {
         *sum += Tally { passed: 0, failed: 0, skipped: 1 };
         return Ok(());
     }
-    let mut command = workspace::tool(&workspace::product("tartan-lab")?.to_string_lossy());
-    command.arg("test").args(options.all.then_some("--all")).args(&options.filter);
+    let mut command = lab_tests(options)?;
     // The filter may be meant for cargo's tests alone, and the lab calls that a mistake.
     let may_be_empty = options.filter.is_some();
     count(&mut command, sum, &Reader { read: Tally::of_closing_line, shown: false, may_be_empty })
+}
+
+fn lab_tests(options: &Options) -> Result<Command> {
+    let mut command = lab::command()?;
+    command.arg("test").args(options.all.then_some("--all")).args(&options.filter);
+    Ok(command)
+}
+
+/// Whether one of the chosen scenarios runs programs of `cargo xtask tools`.
+fn wants_tools(options: &Options) -> Result<bool> {
+    let names = workspace::output_of(lab_tests(options)?.args(["--list", "--with-tools"]));
+    Ok(names.is_some_and(|names| !names.trim().is_empty()))
+}
+
+/// Builds them. Where that fails the other tests run on, and those that need a program are skipped.
+fn build_tools() {
+    println!();
+    if let Err(error) = tools::run() {
+        println!("tools: not built; tests that need them are skipped. {error:#}");
+    }
 }
 
 /// Runs `command` and adds what its lines say. A command that fails without having counted a

@@ -14,7 +14,7 @@ pub use overlay_egress::{OverlayEgress, overlay_egress};
 pub use overlay_ingress::{OverlayIngress, TunnelKey, overlay_ingress};
 pub use pod_egress::{PodEgress, pod_egress};
 pub use pod_ingress::pod_ingress;
-pub use uplink_ingress::{UplinkIngress, uplink_ingress};
+pub use uplink_ingress::{UNJUDGED, UplinkIngress, uplink_ingress};
 
 use crate::NetAddr;
 use crate::abi::{FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};

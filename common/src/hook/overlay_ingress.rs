@@ -2,7 +2,10 @@
 //!
 //! Packets that `uplink_ingress` decapsulated carry its tag and no tunnel key.
 //! Packets that the kernel decapsulated (reassembled fragments, another NIC,
-//! GSO packets for the host stack) carry a tunnel key and are judged by it.
+//! GSO packets for the host stack) carry a tunnel key and are judged by it,
+//! unless the device is a classic one, taken over from flannel, that keeps no
+//! key: there the tag, which the kernel's decapsulation leaves alone, says that
+//! `uplink_ingress` accepted the packet, and what it did not see is refused.
 
 use super::{Maps, Meta, ipv4, origin, tag_of};
 use crate::NetAddr;

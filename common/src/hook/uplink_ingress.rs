@@ -4,7 +4,7 @@ use super::{Maps, Meta, origin, tag_of};
 use crate::NetAddr;
 use crate::abi::{NodeConfig, NodeEntry, PodEntry};
 use crate::flow::{Segment, classify};
-use crate::gate::Way;
+use crate::gate::{self, Way};
 use crate::reason::Reason;
 use crate::tunnel::{self, Accepted, Outer};
 use crate::wire::{Frame, INNER_AT, Inner};
@@ -14,8 +14,10 @@ use crate::wire::{Frame, INNER_AT, Inner};
 pub enum UplinkIngress<'m> {
     /// Not the tunnel's: untouched.
     Foreign,
-    /// The tunnel's, for the kernel's device: untouched.
-    Device,
+    /// The tunnel's, for the kernel's device: its bytes untouched, with this tag.
+    ///
+    /// [`UNJUDGED`] where only the whole packet can be judged.
+    Device(u16),
     /// Drop it.
     Drop(Reason),
     /// Decapsulated into a pod.
@@ -23,6 +25,10 @@ pub enum UplinkIngress<'m> {
     /// Decapsulated into the host stack, with this tag.
     Stack(u16, Option<u8>),
 }
+
+/// The tag of a packet that was not judged here: `overlay_ingress` passes it
+/// only if the device gives it a tunnel key to be judged by.
+pub const UNJUDGED: u16 = 0;
 
 /// Decides about one packet.
 ///
@@ -43,12 +49,15 @@ pub fn uplink_ingress<'m, F: Frame + ?Sized, M: Maps>(
     let sender = |address: NetAddr| -> Option<NodeEntry> { maps.node(address).copied() };
     let ip = match tunnel::outer(frame, config, port_at) {
         Outer::Foreign => return UplinkIngress::Foreign,
-        Outer::LaterFragment => return UplinkIngress::Device,
+        Outer::LaterFragment => return UplinkIngress::Device(UNJUDGED),
         Outer::Options => return UplinkIngress::Drop(Reason::OuterOptions),
         Outer::Truncated => return UplinkIngress::Drop(Reason::Truncated),
         Outer::FirstFragment(ip) => {
             return match tunnel::accept_first_fragment(frame, &ip, config, sender) {
-                Ok(()) => UplinkIngress::Device,
+                // A device without tunnel keys has nothing else to be judged by than what the
+                // first fragment shows; the reassembled packet keeps its tag.
+                Ok(true) => UplinkIngress::Device(gate::ACCEPTED),
+                Ok(false) => UplinkIngress::Device(UNJUDGED),
                 Err(reason) => UplinkIngress::Drop(reason),
             };
         }
@@ -75,7 +84,7 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps>(
     // The stack may have to cut this one up again, and only the kernel's own
     // decapsulation leaves a GSO packet without traces of the tunnel.
     if meta.gso_size > 0 {
-        return UplinkIngress::Device;
+        return UplinkIngress::Device(tag_of(&segment));
     }
     UplinkIngress::Stack(tag_of(&segment), accepted.tos)
 }

@@ -190,8 +190,11 @@ fn inner_ip<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Result<Ipv4Header, 
 }
 
 /// Judges the first fragment of a tunnel packet: the kernel reassembles it
-/// only when what it shows of the tunnel's headers is in order. The rest is
-/// judged when the whole packet comes up through the overlay device.
+/// only when what it shows of the tunnel's headers is in order.
+///
+/// `true` says that it shows the inner headers as well and that they may come
+/// in. Else they are judged when the whole packet comes up through an overlay
+/// device that keeps the tunnel's key.
 ///
 /// # Errors
 /// [`Reason::OuterFragment`], whatever was wrong: a fragment is no place for details.
@@ -201,9 +204,29 @@ pub fn accept_first_fragment<F: Frame + ?Sized>(
     ip: &Ipv4Header,
     config: &NodeConfig,
     sender: impl FnOnce(NetAddr) -> Option<NodeEntry>,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let is_sound = frame
         .window::<VXLAN_LEN>(VXLAN_AT)
         .is_some_and(|header| check_vxlan(header, config).is_ok());
-    if is_sound && sender(ip.source).is_some() { Ok(()) } else { Err(Reason::OuterFragment) }
+    match sender(ip.source) {
+        Some(entry) if is_sound => Ok(accepts_shown(frame, ip, config, &entry)),
+        Some(_) | None => Err(Reason::OuterFragment),
+    }
+}
+
+/// Whether the inner headers are all there and may come in. The kernel merges ECN.
+#[inline(always)]
+fn accepts_shown<F: Frame + ?Sized>(
+    frame: &F,
+    ip: &Ipv4Header,
+    config: &NodeConfig,
+    entry: &NodeEntry,
+) -> bool {
+    let Some(eth) = frame.window::<ETH_LEN>(INNER_AT).map(EthernetHeader::parse) else {
+        return false;
+    };
+    let Ok(inner) = inner_ip(frame, eth.ethertype) else {
+        return false;
+    };
+    eth.destination == config.vtep_mac && accept_inner(&inner, ip.source, 0, config, entry).is_ok()
 }

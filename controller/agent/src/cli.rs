@@ -15,16 +15,17 @@ mod tests;
 mod value;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, CommandFactory, Parser};
+use tartan_core::last_known::LAST_KNOWN_FILE;
 
 pub use self::table::markdown;
 use self::value::{go_bool, minutes, number, port};
 
-/// Name of the program in messages.
+/// Name of the program in messages, also where it is installed as `flanneld`.
 const PROGRAM: &str = "tartand";
 /// What the agent ends with, and when.
 pub const EXIT_CODES: [(u8, &str); 3] = [
@@ -48,7 +49,7 @@ const LONGEST_NODE_NAME: usize = 253;
 )]
 #[expect(clippy::struct_excessive_bools, reason = "flanneld's flags are what they are")]
 pub struct Flags {
-    /// Directory of leases, one JSON file each; nodes that share it form a cluster
+    /// Directory of leases, one JSON file each; nodes that share it form a cluster; instead of --kube-subnet-mgr
     #[arg(long, value_name = "DIR")]
     pub lease_dir: Option<PathBuf>,
     /// Network configuration, read once at start
@@ -69,6 +70,9 @@ pub struct Flags {
     /// IPv4 address that other nodes send tunnel packets to
     #[arg(long, value_name = "ADDRESS")]
     pub public_ip: Option<Ipv4Addr>,
+    /// IPv6 address that other nodes send tunnel packets to
+    #[arg(long, value_name = "ADDRESS")]
+    pub public_ipv6: Option<Ipv6Addr>,
     /// Masquerade what pods send out of the pod network
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value = "false", value_parser = go_bool)]
     pub ip_masq: bool,
@@ -108,9 +112,39 @@ pub struct Flags {
     /// Set the node condition NetworkUnavailable to False at start
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value = "true", value_parser = go_bool)]
     pub set_node_network_unavailable: bool,
+    /// What the node knew last, for a start while the Kubernetes API cannot be reached
+    #[arg(long, value_name = "FILE", default_value = LAST_KNOWN_FILE)]
+    pub last_known_file: PathBuf,
+    /// CNI configuration list to install once the node is ready; without it none is installed
+    #[arg(long, value_name = "FILE")]
+    pub cni_conf_source: Option<PathBuf>,
+    /// Where --cni-conf-source is installed, by rename
+    #[arg(long, value_name = "FILE")]
+    pub cni_conf_file: Option<PathBuf>,
     /// Swap in the programs of this binary even if those in the kernel are of the same build
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value = "false", value_parser = go_bool)]
     pub replace_programs: bool,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "LIST")]
+    pub etcd_endpoints: Option<Ignored>,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "PREFIX")]
+    pub etcd_prefix: Option<Ignored>,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "FILE")]
+    pub etcd_keyfile: Option<Ignored>,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "FILE")]
+    pub etcd_certfile: Option<Ignored>,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cafile: Option<Ignored>,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "NAME")]
+    pub etcd_username: Option<Ignored>,
+    /// flannel's etcd store: not built in
+    #[arg(long, value_name = "PASSWORD")]
+    pub etcd_password: Option<Ignored>,
     /// Print the version and exit
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value = "false", value_parser = go_bool)]
     pub version: bool,
@@ -130,12 +164,49 @@ pub struct Flags {
 pub struct Invocation {
     /// Every flag, from the command line, else the environment, else its default.
     pub flags: Flags,
-    /// The directory store's place.
-    pub lease_dir: PathBuf,
-    /// `NODE_NAME`, else the host's name.
-    pub node_name: String,
+    /// Where leases are kept.
+    pub store: StoreChoice,
+    /// Who this node is.
+    pub node_name: NodeName,
+    /// What was given, from the command line and the environment, for the log; no secrets.
+    pub given: String,
     /// One line each, to be logged at start: what was given and has no effect.
     pub warnings: Vec<String>,
+}
+
+/// Where leases are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// In the Kubernetes API.
+    Kube,
+    /// In this directory.
+    Directory(PathBuf),
+}
+
+/// How the node's name is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeName {
+    /// It is given.
+    Known(String),
+    /// It is `spec.nodeName` of the agent's own pod.
+    OfPod {
+        /// `POD_NAMESPACE`.
+        namespace: String,
+        /// `POD_NAME`.
+        pod: String,
+    },
+}
+
+/// A value that is taken and forgotten; it may be a password.
+#[derive(Debug, Clone, Copy)]
+pub struct Ignored;
+
+impl std::str::FromStr for Ignored {
+    type Err = std::convert::Infallible;
+
+    fn from_str(_: &str) -> Result<Self, Self::Err> {
+        Ok(Self)
+    }
 }
 
 /// The agent does not start: a text and an exit code.
@@ -180,9 +251,18 @@ impl Invocation {
         }
         let mut warnings = environment::complete(&command, &mut given, env);
         let flags = parse(&given)?;
-        let lease_dir = lease_dir(&flags)?;
+        let store = store(&flags)?;
+        if flags.cni_conf_source.is_some() != flags.cni_conf_file.is_some() {
+            let text = "--cni-conf-source and --cni-conf-file go together: give both or none";
+            return Err(Exit::usage(text));
+        }
         warnings.extend(effect::warnings(&given));
-        Ok(Self { flags, lease_dir, node_name: node_name(env, hostname)?, warnings })
+        let node_name = match store {
+            StoreChoice::Kube => node_of_kubernetes(env)?,
+            StoreChoice::Directory(_) => NodeName::Known(node_name(env, hostname)?),
+        };
+        let given: Vec<String> = given.iter().map(normalise::Given::shown).collect();
+        Ok(Self { flags, store, node_name, given: given.join(" "), warnings })
     }
 }
 
@@ -220,19 +300,41 @@ fn first_line(error: &clap::Error) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-fn lease_dir(flags: &Flags) -> Result<PathBuf, Exit> {
-    if flags.kube_subnet_mgr {
-        let text = "--kube-subnet-mgr is not supported yet: remove it and use --lease-dir=DIR";
-        return Err(Exit::usage(text));
+fn store(flags: &Flags) -> Result<StoreChoice, Exit> {
+    match (flags.kube_subnet_mgr, &flags.lease_dir) {
+        (true, None) => Ok(StoreChoice::Kube),
+        (false, Some(dir)) => Ok(StoreChoice::Directory(dir.clone())),
+        (true, Some(_)) => Err(Exit::usage(
+            "--kube-subnet-mgr and --lease-dir exclude each other: remove one of them",
+        )),
+        (false, None) => Err(Exit::usage(
+            "no lease store is named: use --kube-subnet-mgr in a Kubernetes cluster, or --lease-dir \
+             with a directory that all nodes share (etcd, flannel's default, is not built in)",
+        )),
     }
-    let text = "--lease-dir is missing: name a directory that all nodes share, \
-                such as --lease-dir=/var/lib/tartan/leases";
-    flags.lease_dir.clone().ok_or_else(|| Exit::usage(text))
+}
+
+/// flannel's order: `NODE_NAME`, else the pod that the agent runs in.
+fn node_of_kubernetes(env: Environment<'_>) -> Result<NodeName, Exit> {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    if let Some(name) = set("NODE_NAME") {
+        return plain_name(name).map(NodeName::Known);
+    }
+    match (set("POD_NAMESPACE"), set("POD_NAME")) {
+        (Some(namespace), Some(pod)) => Ok(NodeName::OfPod { namespace, pod }),
+        _ => Err(Exit::usage(
+            "the node's name is not known: set NODE_NAME (or POD_NAME and POD_NAMESPACE) by the \
+             downward API",
+        )),
+    }
 }
 
 fn node_name(env: Environment<'_>, hostname: &OsString) -> Result<String, Exit> {
     let from_env = env("NODE_NAME").filter(|name| !name.is_empty());
-    let name = from_env.unwrap_or_else(|| hostname.to_string_lossy().into_owned());
+    plain_name(from_env.unwrap_or_else(|| hostname.to_string_lossy().into_owned()))
+}
+
+fn plain_name(name: String) -> Result<String, Exit> {
     let is_plain = name.chars().all(|letter| letter.is_ascii_graphic());
     if is_plain && (1..=LONGEST_NODE_NAME).contains(&name.len()) {
         return Ok(name);

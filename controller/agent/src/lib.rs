@@ -10,9 +10,11 @@
 //! | [`store`] | where leases are kept |
 //! | [`host`] | links, addresses, routes |
 //! | [`node`] | the reconciler |
+//! | [`health`] | what probes are told |
 //! | [`run`] | the agent's life |
 
 pub mod cli;
+pub mod health;
 pub mod host;
 mod lock;
 pub mod node;

@@ -1,15 +1,19 @@
 //! `tartand`, the node agent. Installed as `flanneld` it behaves the same.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use regex::Regex;
-use tartan_agent::cli::{Flags, Invocation};
+use tartan_agent::cli::{Flags, Invocation, NodeName, StoreChoice};
+use tartan_agent::health::{Health, serve};
 use tartan_agent::host::UplinkChoice;
-use tartan_agent::run::run;
-use tartan_agent::settings::Settings;
-use tartan_agent::store::DirectoryStore;
+use tartan_agent::run::Life;
+use tartan_agent::settings::{CniConf, Settings};
+use tartan_agent::store::kube::{self, KubeOptions, Timing};
+use tartan_agent::store::{DirectoryStore, KubeStore};
 use tartan_core::NetConf;
+use tartan_core::annotations::AnnotationPrefix;
 use tracing::{error, info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -29,16 +33,64 @@ fn main() -> ExitCode {
 }
 
 fn start(invocation: Invocation) -> Result<()> {
-    info!(version = env!("CARGO_PKG_VERSION"), node = invocation.node_name, "tartand");
+    info!(version = env!("CARGO_PKG_VERSION"), "tartand");
+    info!("CLI flags config: {{{}}}", invocation.given);
     for warning in &invocation.warnings {
         warn!("{warning}");
     }
-    let settings = settings(invocation)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let store = DirectoryStore::open(&settings.lease_dir)?;
-        run(settings, store).await
+    runtime.block_on(live(invocation))
+}
+
+async fn live(invocation: Invocation) -> Result<()> {
+    let mut life = Life::begin()?;
+    let health = Health::default();
+    let Invocation { flags, store, node_name, .. } = invocation;
+    let settings = |name| settings(&flags, name);
+    // A configuration that cannot be used is told before anything waits.
+    let conf = settings(String::new())?.conf;
+    if flags.healthz_port != 0 {
+        serve(SocketAddr::new(flags.healthz_ip, flags.healthz_port), health.clone()).await?;
+    }
+    match store {
+        StoreChoice::Directory(dir) => {
+            let NodeName::Known(name) = node_name else { bail!("the node's name is not known") };
+            let store = DirectoryStore::open(&dir)?;
+            life.run(Settings { last_known_file: None, ..settings(name)? }, store, health).await
+        }
+        StoreChoice::Kube => {
+            let options = kube_options(&flags, &conf)?;
+            let Some(name) = life.unless_stopped(name_of(node_name, &options)).await else {
+                return Ok(());
+            };
+            let name = name?;
+            info!(node = name, "leases are in the Kubernetes API");
+            let store = KubeStore::start(KubeOptions { node_name: name.clone(), ..options })?;
+            life.run(settings(name)?, store, health).await
+        }
+    }
+}
+
+fn kube_options(flags: &Flags, conf: &NetConf) -> Result<KubeOptions> {
+    Ok(KubeOptions {
+        api_url: flags.kube_api_url.clone(),
+        kubeconfig: flags.kubeconfig_file.clone(),
+        node_name: String::new(),
+        prefix: flags.kube_annotation_prefix.parse::<AnnotationPrefix>()?,
+        network: conf.network(),
+        ipv6_network: conf.ipv6_network,
+        set_node_network_unavailable: flags.set_node_network_unavailable,
+        timing: Timing::default(),
     })
+}
+
+async fn name_of(node: NodeName, options: &KubeOptions) -> Result<String> {
+    match node {
+        NodeName::Known(name) => Ok(name),
+        NodeName::OfPod { namespace, pod } => {
+            Ok(kube::node_name_of_pod(options, &namespace, &pod).await?)
+        }
+    }
 }
 
 /// flannel's levels: 0 tells of changes, more tells why.
@@ -56,8 +108,7 @@ fn log_to_stderr(verbosity: i64) {
         .init();
 }
 
-fn settings(invocation: Invocation) -> Result<Settings> {
-    let Invocation { flags, lease_dir, node_name, .. } = invocation;
+fn settings(flags: &Flags, node_name: String) -> Result<Settings> {
     let path = &flags.net_config_path;
     let text = std::fs::read_to_string(path).with_context(|| {
         format!(
@@ -67,16 +118,19 @@ fn settings(invocation: Invocation) -> Result<Settings> {
     })?;
     let loaded = NetConf::parse(&text)
         .with_context(|| format!("error parsing subnet config {}", path.display()))?;
-    for warning in &loaded.warnings {
+    // Once: the settings are looked at before the node's name is known.
+    for warning in loaded.warnings.iter().filter(|_| node_name.is_empty()) {
         warn!("{warning}");
     }
+    let cni_conf = flags.cni_conf_source.clone().zip(flags.cni_conf_file.clone());
     Ok(Settings {
         conf: loaded.conf,
-        uplink: uplink_choice(&flags)?,
-        subnet_file: flags.subnet_file,
+        uplink: uplink_choice(flags)?,
+        subnet_file: flags.subnet_file.clone(),
         ip_masq: flags.ip_masq,
         node_name,
-        lease_dir,
+        last_known_file: Some(flags.last_known_file.clone()),
+        cni_conf: cni_conf.map(|(source, target)| CniConf { source, target }),
         replace_programs: flags.replace_programs,
     })
 }
@@ -97,5 +151,6 @@ fn uplink_choice(flags: &Flags) -> Result<UplinkChoice> {
         patterns: flags.iface_regex.iter().map(pattern).collect::<Result<_>>()?,
         can_reach,
         public_ip: flags.public_ip,
+        public_ipv6: flags.public_ipv6,
     })
 }

@@ -4,20 +4,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use tartan_common::Mac;
-use tartan_core::alloc::{Claimant, own_lease};
+use anyhow::Result;
+use sd_notify::NotifyState;
 use tartan_core::state::LOCK_FILE;
-use tartan_core::subnet_env::previous_subnet;
-use tartan_core::{Lease, VxlanData};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::health::Health;
 use crate::host::{Events, Host};
 use crate::node::Node;
 use crate::settings::Settings;
-use crate::store::{LeaseRequest, LeaseStore};
+use crate::store::{LeaseStore, StoreError};
 use crate::{lock, preflight};
 
 /// Events come in swarms: the pass starts when they have been quiet this
@@ -30,99 +28,176 @@ const RENEW_EVERY: Duration = Duration::from_hours(1);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT.
-///
-/// # Errors
-/// What keeps the agent from starting. Once it runs, it retries.
-pub async fn run<S: LeaseStore>(settings: Settings, store: S) -> Result<()> {
-    let _lock = lock::take(Path::new(LOCK_FILE))?;
-    preflight::privileges()?;
-    tartan_datapath::pins::require_bpffs()?;
-    let mut stop = Stop::new()?;
-    let mut events = Events::listen()?;
-    let host = Host::connect()?;
-    let own = acquire(&settings, &host, &store).await?;
-    info!(subnet = %own.subnet.net(), public_ip = %own.public_ip, "holding the lease");
-    let mut node = Node::new(settings, host, store, own);
-    node.reconcile().await?;
-    info!("ready");
-    follow(&mut node, &mut events, &mut stop).await;
-    info!("Exiting cleanly: forwarding goes on without the agent");
-    Ok(())
+/// What is held for as long as the agent lives.
+pub struct Life {
+    _lock: lock::Lock,
+    stop: Stop,
 }
 
-async fn acquire<S: LeaseStore>(settings: &Settings, host: &Host, store: &S) -> Result<Lease> {
-    let uplink = host.uplink(&settings.uplink).await?;
-    info!(interface = uplink.name, address = %uplink.address, mtu = %uplink.mtu, "using the uplink");
-    let port = settings.conf.backend.port;
-    let existing = host.overlay_mac(&settings.overlay_name(), port).await?;
-    if existing.is_none() {
-        preflight::port_is_free(port)?;
+impl Life {
+    /// Makes sure that the agent can run here, and that it is the only one.
+    ///
+    /// # Errors
+    /// What keeps it from running; nothing was changed.
+    pub fn begin() -> Result<Self> {
+        let lock = lock::take(Path::new(LOCK_FILE))?;
+        preflight::privileges()?;
+        tartan_datapath::pins::require_bpffs()?;
+        Ok(Self { _lock: lock, stop: Stop::new()? })
     }
-    let claimant = Claimant {
-        node_name: &settings.node_name,
-        public_ip: uplink.public_ip,
-        previous: previous_subnet(&settings.subnet_file),
-    };
-    let snapshot = store.list().await?;
-    let published = own_lease(claimant, &snapshot.leases)
-        .or_else(|| snapshot.of_node(&settings.node_name))
-        .and_then(Lease::vtep_mac);
-    let vtep_mac = match existing.or(published) {
-        Some(mac) => mac,
-        None => random_mac()?,
-    };
-    let request = LeaseRequest {
-        node_name: settings.node_name.clone(),
-        public_ip: uplink.public_ip,
-        previous: claimant.previous,
-        pool: settings.conf.pool,
-        backend: VxlanData { vni: Some(settings.conf.backend.vni), vtep_mac },
-    };
-    Ok(store.acquire(&request).await?)
-}
 
-/// A random locally administered address, as the kernel would give the device.
-fn random_mac() -> Result<Mac> {
-    use std::io::Read as _;
-    let mut bytes = [0; 6];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .context("cannot read /dev/urandom")?;
-    Ok(Mac::local(bytes))
-}
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// What keeps the agent from starting. Once it runs, it retries; it also waits for a store
+    /// that cannot be reached yet.
+    pub async fn run<S: LeaseStore>(
+        mut self,
+        settings: Settings,
+        store: S,
+        health: Health,
+    ) -> Result<()> {
+        let host = Host::connect()?;
+        let mut events = host.events()?;
+        let node = Node::new(settings, host, store, health.clone());
+        let mut round = Round::new(node, health);
+        round.first().await?;
+        round.follow(&mut events, &mut self.stop).await;
+        notify(&[NotifyState::Stopping]);
+        info!("Exiting cleanly: forwarding goes on without the agent");
+        Ok(())
+    }
 
-async fn follow<S: LeaseStore>(node: &mut Node<S>, events: &mut Events, stop: &mut Stop) {
-    let mut retry = RETRY_FIRST;
-    let mut renew_at = Instant::now() + RENEW_EVERY;
-    let mut next = Instant::now() + node.next_look();
-    loop {
+    /// Waits for `work`, unless the agent is told to stop.
+    pub async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            () = stop.asked() => return,
-            () = events.changed() => settle(events).await,
-            () = node.store().changed() => {}
-            () = sleep_until(next) => {}
-            () = sleep_until(renew_at) => {
-                renew(node).await;
-                renew_at = Instant::now() + RENEW_EVERY;
-                continue;
+            done = work => Some(done),
+            () = self.stop.asked() => None,
+        }
+    }
+}
+
+/// The loop's memory.
+struct Round<S> {
+    node: Node<S>,
+    health: Health,
+    retry: Duration,
+    next: Instant,
+    renew_at: Instant,
+    /// systemd was told that the agent is ready.
+    announced: bool,
+    /// The last failure, so that it is logged once and not at each try.
+    failure: Option<String>,
+}
+
+impl<S: LeaseStore> Round<S> {
+    fn new(node: Node<S>, health: Health) -> Self {
+        let now = Instant::now();
+        let renew_at = now + RENEW_EVERY;
+        Self {
+            node,
+            health,
+            retry: RETRY_FIRST,
+            next: now,
+            renew_at,
+            announced: false,
+            failure: None,
+        }
+    }
+
+    /// The first pass, whose failure ends the agent unless it only has to wait.
+    async fn first(&mut self) -> Result<()> {
+        match self.node.reconcile().await {
+            Err(problem) if !is_waiting(&problem) => Err(problem),
+            outcome => {
+                self.conclude(outcome);
+                Ok(())
             }
         }
-        match node.reconcile().await {
-            Ok(()) => {
-                retry = RETRY_FIRST;
-                next = Instant::now() + node.next_look();
+    }
+
+    async fn follow(&mut self, events: &mut Events, stop: &mut Stop) {
+        loop {
+            self.health.beat();
+            tokio::select! {
+                () = stop.asked() => return,
+                () = events.changed() => settle(events).await,
+                () = self.node.store().changed() => {}
+                () = sleep_until(self.next) => {}
+                () = sleep_until(self.renew_at) => {
+                    self.renew().await;
+                    continue;
+                }
             }
-            Err(problem) => {
-                let problem = format!("{problem:#}");
-                error!(problem, retry_in = ?retry, "cannot bring the node in order");
-                node.report_problem(&problem);
-                next = Instant::now() + retry;
-                retry = (retry * 2).min(RETRY_LONGEST);
+            let outcome = self.node.reconcile().await;
+            let failed = outcome.is_err();
+            self.conclude(outcome);
+            if failed {
                 // Events that the failed pass itself caused must not make this a busy loop.
                 sleep(RETRY_FIRST).await;
             }
         }
+    }
+
+    fn conclude(&mut self, outcome: Result<()>) {
+        let now = Instant::now();
+        match outcome {
+            Ok(()) => {
+                self.retry = RETRY_FIRST;
+                self.next = now + self.node.next_look();
+                if self.failure.take().is_some() || !self.announced {
+                    info!("ready");
+                }
+                self.announce();
+            }
+            Err(problem) => {
+                self.next = now + self.retry;
+                self.complain(&problem);
+                self.retry = (self.retry * 2).min(RETRY_LONGEST);
+            }
+        }
+    }
+
+    fn complain(&mut self, problem: &anyhow::Error) {
+        let text = format!("{problem:#}");
+        if self.failure.as_ref() == Some(&text) {
+            debug!(problem = text, retry_in = ?self.retry, "still");
+        } else if is_waiting(problem) {
+            warn!("waiting: {text}");
+        } else {
+            error!(problem = text, retry_in = ?self.retry, "cannot bring the node in order");
+        }
+        notify(&[NotifyState::Status(&text)]);
+        self.node.report_problem(&text);
+        self.failure = Some(text);
+    }
+
+    fn announce(&mut self) {
+        if !self.announced {
+            self.announced = true;
+            notify(&[NotifyState::Ready, NotifyState::Status("the node is ready")]);
+        }
+    }
+
+    async fn renew(&mut self) {
+        self.renew_at = Instant::now() + RENEW_EVERY;
+        let Some(own) = self.node.own().cloned() else { return };
+        if let Err(error) = self.node.store().renew(&own).await {
+            warn!(%error, "cannot renew the lease; trying again");
+        }
+    }
+}
+
+/// Whether nothing is wrong with the node itself: the store has to say something first.
+fn is_waiting(problem: &anyhow::Error) -> bool {
+    problem.downcast_ref::<StoreError>().is_some_and(StoreError::is_temporary)
+        || problem.downcast_ref::<crate::node::NotPublished>().is_some()
+}
+
+/// Tells systemd, where the agent runs under it.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        debug!(%error, "cannot tell systemd");
     }
 }
 
@@ -130,12 +205,6 @@ async fn settle(events: &mut Events) {
     let _ =
         timeout(SETTLE_AT_MOST, async { while timeout(SETTLE, events.changed()).await.is_ok() {} })
             .await;
-}
-
-async fn renew<S: LeaseStore>(node: &Node<S>) {
-    if let Err(error) = node.store().renew(node.own()).await {
-        warn!(%error, "cannot renew the lease; trying again");
-    }
 }
 
 /// SIGTERM and SIGINT.

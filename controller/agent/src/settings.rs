@@ -21,10 +21,21 @@ pub struct Settings {
     pub ip_masq: bool,
     /// This node's name.
     pub node_name: String,
-    /// The directory of leases.
-    pub lease_dir: PathBuf,
+    /// Where the node keeps what it knew last; `None` where the store is a disk itself.
+    pub last_known_file: Option<PathBuf>,
+    /// The CNI configuration to install once the node is ready.
+    pub cni_conf: Option<CniConf>,
     /// Swap in this binary's programs even if the same build is pinned.
     pub replace_programs: bool,
+}
+
+/// A CNI configuration list to be installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CniConf {
+    /// Where it comes from: a file of a ConfigMap.
+    pub source: PathBuf,
+    /// Where the runtime looks for it.
+    pub target: PathBuf,
 }
 
 impl Settings {

@@ -30,6 +30,7 @@ pub fn add(
 
     let mut attempt = Attempt::new(conf, call, &plan, context)?;
     attempt.reserve()?;
+    attempt.record()?;
     attempt.create_veth(&netns, &mut pod)?;
     attempt.register()?;
     attempt.connect_host()?;

@@ -18,6 +18,7 @@ use tartan_common::abi::PodEntry;
 use crate::context::Context;
 use crate::environment::Invocation;
 use crate::error::{CniError, Code};
+use crate::handover::Record;
 use crate::identity::Identity;
 use crate::ipam::{Locked, reserve};
 use crate::netconf::NetConf;
@@ -41,9 +42,11 @@ pub(crate) struct Attempt<'a, 'c> {
     context: &'a mut Context<'c>,
     host: Rtnl,
     ipam_dir: PathBuf,
+    scratch_file: PathBuf,
     identity: Identity,
     pod_mac: Mac,
     ip: Option<Ipv4Addr>,
+    record: Option<Record>,
     veth: Option<Veth>,
     registered: bool,
 }
@@ -70,9 +73,11 @@ impl<'a, 'c> Attempt<'a, 'c> {
             context,
             host: host_socket()?,
             ipam_dir: conf.ipam_dir(),
+            scratch_file: conf.scratch_file(&call.attachment.container_id),
             identity,
             pod_mac: plan.mac.unwrap_or(identity.pod_mac()),
             ip: None,
+            record: None,
             veth: None,
             registered: false,
         })
@@ -83,6 +88,12 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let store = Locked::open(&self.ipam_dir)?;
         let Plan { range, requested, .. } = self.plan;
         self.ip = Some(reserve(&store, *range, &self.call.attachment, requested)?);
+        Ok(())
+    }
+
+    /// Leaves what flannel's plugin needs to release the pod.
+    pub(crate) fn record(&mut self) -> Result<(), CniError> {
+        self.record = Some(Record::write(self.scratch_file.clone(), &self.plan.handover)?);
         Ok(())
     }
 
@@ -145,7 +156,20 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let state = NeighbourState::Reachable;
         let index = veth.host_index;
         self.host.run(vec![link_up(index), add_neighbour(index, ip, self.pod_mac, state)])?;
+        self.answer_for_pod_on_bridge();
         Ok(())
+    }
+
+    /// Pods of flannel's chain ask on their bridge who has this pod's address, because it lies in
+    /// their subnet: the host answers for it, and at once.
+    fn answer_for_pod_on_bridge(&mut self) {
+        let bridge = &self.plan.bridge;
+        for (setting, value) in [
+            (format!("ipv4/conf/{bridge}/proxy_arp"), "1"),
+            (format!("ipv4/neigh/{bridge}/proxy_delay"), "0"),
+        ] {
+            self.context.note(sysctl::ensure(&setting, value));
+        }
     }
 
     /// Container's end: address, up, and the way to everything else.
@@ -227,6 +251,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
             dns: self.plan.dns.clone(),
         };
         self.veth = None;
+        self.record = None;
         self.ip = None;
         Ok(result)
     }
@@ -255,6 +280,9 @@ impl Drop for Attempt<'_, '_> {
     fn drop(&mut self) {
         if let Some(veth) = self.veth.take() {
             self.undo_veth(&veth);
+        }
+        if let Some(record) = self.record.take() {
+            self.context.note(record.undo());
         }
         if let Some(ip) = self.ip.take() {
             self.undo_address(ip);

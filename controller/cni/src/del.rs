@@ -5,8 +5,6 @@
 //! `prevResult` nor the agent is needed.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -16,6 +14,7 @@ use crate::attempt::{host_socket, is_own};
 use crate::context::Context;
 use crate::environment::{Attachment, Invocation};
 use crate::error::CniError;
+use crate::handover;
 use crate::identity::Identity;
 use crate::ipam::{Locked, Reservations};
 use crate::netconf::NetConf;
@@ -30,23 +29,25 @@ use crate::netns::NetNs;
 /// address that could not be released. What is gone is no error.
 pub fn del(conf: &NetConf, call: &Invocation, context: &mut Context<'_>) -> Result<(), CniError> {
     let found_veth = remove(conf, &call.attachment, remembered_ips(conf), context)?;
+    let scratch = conf.scratch_file(&call.attachment.container_id);
     if !found_veth {
         context.note(remove_foreign_veth(call));
+        tell_of_masquerade(&scratch, call, context);
     }
-    context.note(remove_scratch(&conf.scratch_file(&call.attachment)));
+    context.note(handover::remove(&scratch));
     Ok(())
 }
 
-/// flannel's plugin kept a file for each container.
-fn remove_scratch(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if !is_absence(&error) => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+/// Where flannel's agent did not masquerade, the bridge plugin made a chain for each pod. This
+/// plugin starts no programs, so the chain stays: it matches an address that nobody has any more.
+fn tell_of_masquerade(scratch: &Path, call: &Invocation, context: &mut Context<'_>) {
+    if handover::pod_was_masqueraded(scratch) {
+        let id = &call.attachment.container_id;
+        context.notes.push(format!(
+            "the bridge plugin's masquerade rules of {id} are left; a restart of the node drops \
+             them, or delete what `iptables-save -t nat | grep {id}` lists"
+        ));
     }
-}
-
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Removes veth, pins, map entries and reservations of an attachment; says if there was a veth.

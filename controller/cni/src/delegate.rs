@@ -13,13 +13,18 @@ use crate::json::Object;
 use crate::netconf::unsupported;
 
 /// What the plugin takes from `delegate`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delegate {
     /// MTU in bytes, instead of `FLANNEL_MTU`.
     pub mtu: Option<u32>,
     /// Whether the pod gets a default route.
     pub default_gateway: bool,
+    /// The bridge that older pods of the node may be on.
+    pub bridge: String,
 }
+
+/// flannel's, unless `delegate.bridge` names another.
+const BRIDGE: &str = "cni0";
 
 /// Keys that ask for a bridge's abilities, unless they say no.
 const REFUSED: [&str; 7] = [
@@ -50,6 +55,11 @@ impl Delegate {
         Ok(Self {
             mtu: object.number("mtu")?.filter(|mtu| *mtu != 0),
             default_gateway: object.boolean("isDefaultGateway")?.unwrap_or(!is_flannel),
+            bridge: object
+                .string("bridge")?
+                .filter(|name| !name.contains('/'))
+                .unwrap_or(BRIDGE)
+                .to_owned(),
         })
     }
 }
@@ -102,7 +112,10 @@ mod tests {
     #[test]
     fn flannels_own_delegate_is_honoured() {
         let delegate = parse(&json!({ "hairpinMode": true, "isDefaultGateway": true }));
-        assert_eq!(delegate, Ok(Delegate { mtu: None, default_gateway: true }));
+        assert_eq!(
+            delegate,
+            Ok(Delegate { mtu: None, default_gateway: true, bridge: BRIDGE.into() })
+        );
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::context::Context;
 use crate::del;
+use crate::environment::{Attachment, is_identifier};
 use crate::error::{CniError, Code};
+use crate::handover;
 use crate::ipam::{Locked, Owner, Reservation, Reservations};
 use crate::netconf::NetConf;
 
@@ -25,13 +27,28 @@ pub fn gc(conf: &NetConf, context: &mut Context<'_>) -> Result<(), CniError> {
     let failures: Vec<String> = taken
         .iter()
         .filter(is_stale)
-        .filter_map(|reservation| free(conf, &reservation, context).err())
+        .filter_map(|reservation| {
+            forget(conf, &reservation.owner, &valid, context);
+            free(conf, &reservation, context).err()
+        })
         .map(|error| error.to_string())
         .collect();
     if failures.is_empty() {
         return Ok(());
     }
     Err(CniError::new(Code::Internal, failures.join("; ")).hint("the next GC tries again"))
+}
+
+/// Removes the file kept for flannel's plugin, unless another attachment of the container lives.
+fn forget(conf: &NetConf, owner: &Owner, valid: &[Attachment], context: &mut Context<'_>) {
+    let id = match owner {
+        Owner::Attachment(attachment) => &attachment.container_id,
+        Owner::Container(id) => id,
+    };
+    // What is no container's id names no file of a container either.
+    if is_identifier(id) && valid.iter().all(|attachment| attachment.container_id != *id) {
+        context.note(handover::remove(&conf.scratch_file(id)));
+    }
 }
 
 fn free(

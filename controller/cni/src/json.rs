@@ -39,6 +39,12 @@ impl<'a> Object<'a> {
         self.map.get(key).or_else(|| similar().map(|(_, value)| value))
     }
 
+    /// The object itself, with its keys as they were written.
+    #[must_use]
+    pub fn as_given(&self) -> &'a Map<String, Value> {
+        self.map
+    }
+
     /// The path of one of its keys, as messages name it.
     #[must_use]
     pub fn path_of(&self, key: &str) -> String {

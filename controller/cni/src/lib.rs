@@ -13,6 +13,7 @@
 //! | [`subnet`], [`plan`] | what the node offers, what ADD will do |
 //! | [`ipam`] | host-local's directory |
 //! | [`netlink`], [`netns`], [`sysctl`] | the kernel |
+//! | [`handover`] | what flannel's plugin needs to take over again |
 //! | [`identity`] | names and MAC addresses that follow from the attachment |
 //! | [`add`], [`del`], [`check`], [`status`], [`gc`] | the verbs |
 
@@ -28,6 +29,7 @@ pub mod delegate;
 pub mod environment;
 pub mod error;
 pub mod gc;
+pub mod handover;
 pub mod identity;
 pub mod ipam;
 pub mod json;

@@ -77,11 +77,26 @@ impl NetConf {
         Ok(self.root().string("subnetFile")?.unwrap_or(SUBNET_FILE).into())
     }
 
-    /// The file flannel's plugin kept for a container; ours are only ever removed.
+    /// The file that flannel's plugin keeps for a container, and [`crate::handover`] as well.
     #[must_use]
-    pub fn scratch_file(&self, attachment: &Attachment) -> PathBuf {
+    pub fn scratch_file(&self, container_id: &str) -> PathBuf {
         let dir = self.root().string("dataDir").ok().flatten().unwrap_or(SCRATCH_DIR);
-        PathBuf::from(dir).join(&attachment.container_id)
+        PathBuf::from(dir).join(container_id)
+    }
+
+    /// An object of the configuration, unread; an absent one is empty.
+    ///
+    /// # Errors
+    ///
+    /// Code 6 for any other type.
+    pub fn object_as_given(&self, key: &str) -> Result<Map<String, Value>, CniError> {
+        Ok(self.root().object_or_empty(key)?.as_given().clone())
+    }
+
+    /// `cniVersion` as it was written, if it was.
+    #[must_use]
+    pub fn version_as_given(&self) -> Option<&str> {
+        self.root().string("cniVersion").ok().flatten()
     }
 
     /// The directory of this network's reservations; the default if `dataDir` is not usable.

@@ -9,6 +9,7 @@ use tartan_common::Mac;
 
 use crate::environment::Invocation;
 use crate::error::{CniError, Code};
+use crate::handover;
 use crate::ipam::{IpamError, Range};
 use crate::netconf::{NetConf, unsupported};
 use crate::result::{Dns, Route};
@@ -31,6 +32,10 @@ pub struct Plan {
     pub requested: Vec<IpAddr>,
     /// The container's MAC address, if asked for.
     pub mac: Option<Mac>,
+    /// What flannel's plugin will need to release the pod.
+    pub handover: String,
+    /// The bridge on which flannel's chain would have put the pod.
+    pub bridge: String,
 }
 
 impl Plan {
@@ -53,6 +58,8 @@ impl Plan {
             dns: dns(conf)?,
             requested: request.ips,
             mac: request.mac,
+            handover: handover::delegate_configuration(conf, &subnet)?,
+            bridge: delegate.bridge,
         })
     }
 }

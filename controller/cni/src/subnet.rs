@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use tartan_core::subnet_env;
 
@@ -13,7 +13,7 @@ use crate::error::{CniError, Code};
 /// The smallest IPv4 MTU (RFC 791) and the largest packet.
 const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
-/// What `subnet.env` says about IPv4.
+/// What `subnet.env` says. Pods are wired for IPv4; the rest is for flannel's plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubnetEnv {
     /// `FLANNEL_NETWORK`: the whole pod network, without duplicates.
@@ -22,6 +22,12 @@ pub struct SubnetEnv {
     pub subnet: Ipv4Net,
     /// `FLANNEL_MTU`: bytes a pod may put into a packet.
     pub mtu: u32,
+    /// `FLANNEL_IPMASQ`: the agent masquerades.
+    pub ip_masq: bool,
+    /// `FLANNEL_IPV6_NETWORK`.
+    pub networks6: Vec<Ipv6Net>,
+    /// `FLANNEL_IPV6_SUBNET`, masked.
+    pub subnet6: Option<Ipv6Net>,
 }
 
 impl SubnetEnv {
@@ -41,7 +47,7 @@ impl SubnetEnv {
         Self::parse(&text, &shown.to_string())
     }
 
-    fn parse(text: &str, path: &str) -> Result<Self, CniError> {
+    pub(crate) fn parse(text: &str, path: &str) -> Result<Self, CniError> {
         let file = subnet_env::SubnetEnv::parse(text)
             .map_err(|error| refuse(format!("{path}: {error}")))?;
         let missing = file.missing();
@@ -58,6 +64,9 @@ impl SubnetEnv {
                 .iter()
                 .map(Ipv4Net::trunc)
                 .collect(),
+            ip_masq: file.ip_masq.unwrap_or_default(),
+            networks6: file.ipv6_networks.iter().map(Ipv6Net::trunc).collect(),
+            subnet6: file.ipv6_subnet.map(|subnet| subnet.trunc()),
         })
     }
 

@@ -244,3 +244,54 @@ fn an_add_takes_milliseconds() {
         assert!(times[25] < Duration::from_millis(100), "p50 {:?}", times[25]);
     });
 }
+
+#[test]
+fn what_flannels_plugin_needs_comes_with_add_and_goes_with_del() {
+    namespaces(|mut lab| {
+        let file = lab.root.path().join("scratch/c1");
+        let stock = json!({
+            "cniVersion": "0.3.1", "type": "flannel",
+            "delegate": { "hairpinMode": true, "isDefaultGateway": true }
+        });
+        lab.ok("ADD", "c1", stock.clone());
+        let kept: Value = serde_json::from_slice(&fs::read(&file).expect("kept")).expect("JSON");
+        assert_eq!((&kept["type"], &kept["name"]), (&json!("bridge"), &json!("cbr0")));
+        assert_eq!(kept["ipam"]["dataDir"], lab.ipam()["dataDir"]);
+        assert_eq!(kept["ipam"]["ranges"], json!([[{ "subnet": "10.244.1.0/24" }]]));
+        lab.quiet("DEL", "c1", stock);
+        assert!(!file.exists());
+    });
+}
+
+#[test]
+fn an_add_that_cannot_keep_it_leaves_no_trace() {
+    namespaces(|mut lab| {
+        fs::write(lab.root.path().join("scratch"), "a file in the way").expect("written");
+        let before = lab.traces();
+        let error = lab.error("ADD", "c1", json!({}));
+        assert_eq!(error["code"], 5, "{error}");
+        assert!(error["details"].as_str().expect("a hint").contains("dataDir"), "{error}");
+        assert_eq!(lab.traces(), before);
+    });
+}
+
+#[test]
+fn a_failed_add_takes_it_back() {
+    namespaces(|mut lab| {
+        lab.datapath.fault = Some(Fault::Attach);
+        lab.error("ADD", "c1", json!({}));
+        assert!(!lab.root.path().join("scratch/c1").exists());
+    });
+}
+
+#[test]
+fn gc_forgets_it_only_for_containers_that_are_gone() {
+    namespaces(|mut lab| {
+        lab.ok("ADD", "c1", json!({}));
+        lab.ok("ADD", "c2", json!({}));
+        let alive = json!([{ "containerID": "c2", "ifname": "eth0" }]);
+        lab.quiet("GC", "", json!({ "cni.dev/valid-attachments": alive }));
+        let kept = |id: &str| lab.root.path().join("scratch").join(id).exists();
+        assert_eq!((kept("c1"), kept("c2")), (false, true));
+    });
+}

@@ -11,9 +11,11 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use tartan_common::{Mac, Vni};
 
+pub use self::ipv6::{Observer6, Peer6, Peers6, Refused6, peers6};
 pub use self::reason::RefusedReason;
 use crate::{Lease, LeaseBackend, PodCidr, VxlanData};
 
+mod ipv6;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -63,8 +65,9 @@ pub struct Peers {
 /// Tells usable peers from leases that cannot be used.
 ///
 /// Each lease is judged by itself and against ours first. Of those left, two that share a
-/// node address are decided for the one renewed last (the other's node is gone), two that
-/// overlap for the older claim, and any tie by the node's name.
+/// node address are decided for the one renewed last (the other's node is gone; leases that
+/// do not expire: for the older claim), two that overlap for the older claim, and any tie by
+/// the node's name.
 #[must_use]
 pub fn peers(observer: Observer<'_>, leases: &[Lease]) -> Peers {
     let mut result = Peers::default();
@@ -122,14 +125,14 @@ fn judge_node(own: &Lease, lease: &Lease) -> Result<(), RefusedReason> {
         return Err(RefusedReason::OurAddress);
     }
     if lease.subnet.overlaps(own.subnet) {
-        return Err(RefusedReason::OverlapsOurs { ours: own.subnet });
+        return Err(RefusedReason::OverlapsOurs { ours: own.subnet.net().into() });
     }
     Ok(())
 }
 
 fn judge_subnet(observer: Observer<'_>, subnet: PodCidr) -> Result<(), RefusedReason> {
     if !subnet.is_within(observer.network) {
-        return Err(RefusedReason::OutsideNetwork { network: observer.network });
+        return Err(RefusedReason::OutsideNetwork { network: observer.network.into() });
     }
     let wanted = observer.own.subnet.prefix_len();
     if subnet.prefix_len() != wanted {
@@ -144,7 +147,7 @@ fn judge_address(network: Ipv4Net, address: Ipv4Addr) -> Result<(), RefusedReaso
         return Err(RefusedReason::UnusableAddress);
     }
     if network.contains(&address) {
-        return Err(RefusedReason::AddressInNetwork { network });
+        return Err(RefusedReason::AddressInNetwork { network: network.into() });
     }
     Ok(())
 }
@@ -156,13 +159,18 @@ fn judge_backend(observer: Observer<'_>, lease: &Lease) -> Result<VxlanData, Ref
             return Err(RefusedReason::BackendType { found: found.clone() });
         }
     };
-    if Some(data.vtep_mac) == observer.own.vtep_mac() {
+    judge_vxlan(observer.vni, observer.own.vtep_mac(), data)
+}
+
+fn judge_vxlan(ours: Vni, own: Option<Mac>, data: VxlanData) -> Result<VxlanData, RefusedReason> {
+    if Some(data.vtep_mac) == own {
         return Err(RefusedReason::OurVtepMac);
     }
+    if !data.vtep_mac.is_station() {
+        return Err(RefusedReason::UnusableVtepMac);
+    }
     match data.vni {
-        Some(theirs) if theirs != observer.vni => {
-            Err(RefusedReason::OtherVni { theirs, ours: observer.vni })
-        }
+        Some(theirs) if theirs != ours => Err(RefusedReason::OtherVni { theirs, ours }),
         Some(_) | None => Ok(data),
     }
 }

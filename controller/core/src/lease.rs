@@ -71,10 +71,7 @@ impl Lease {
     /// The address that inner frames for the node carry, if it is a vxlan node.
     #[must_use]
     pub fn vtep_mac(&self) -> Option<Mac> {
-        match &self.backend {
-            LeaseBackend::Vxlan(data) => Some(data.vtep_mac),
-            LeaseBackend::Other(_) => None,
-        }
+        self.backend.vtep_mac()
     }
 
     /// Whether the two say the same apart from their times.
@@ -88,6 +85,15 @@ impl Lease {
 }
 
 impl LeaseBackend {
+    /// The address that inner frames for the node carry, if it is a vxlan node.
+    #[must_use]
+    pub fn vtep_mac(&self) -> Option<Mac> {
+        match self {
+            Self::Vxlan(data) => Some(data.vtep_mac),
+            Self::Other(_) => None,
+        }
+    }
+
     /// flannel's `backend-type`.
     #[must_use]
     pub fn type_name(&self) -> &str {

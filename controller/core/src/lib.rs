@@ -9,7 +9,11 @@
 //! |---|---|
 //! | [`net_conf`] | flannel's `net-conf.json`, read with the rules of Go's `encoding/json` |
 //! | [`pod_cidr`] | the subnet of one node |
+//! | [`last_known`] | what a node knew last, for a start without its store |
 //! | [`lease`] | who holds which subnet, and flannel's backend data |
+//! | [`lease6`] | the same for IPv6 |
+//! | [`annotations`] | flannel's annotations: from Node objects to leases, and back |
+//! | [`reflector`] | a mirror of all Node objects, kept by lists and watches |
 //! | [`alloc`] | which subnet a node takes |
 //! | [`conflict`] | which leases are usable peers, and why the others are not |
 //! | [`desired`] | what the kernel's tables shall hold |
@@ -21,18 +25,24 @@
 #![forbid(unsafe_code)]
 
 pub mod alloc;
+pub mod annotations;
 pub mod atomic_file;
 pub mod conflict;
 pub mod desired;
 mod go_json;
+pub mod last_known;
 pub mod lease;
+pub mod lease6;
 pub mod net_conf;
 pub mod pod_cidr;
+pub mod reflector;
 pub mod state;
 pub mod subnet_env;
 pub mod timestamp;
 
+pub use last_known::LastKnown;
 pub use lease::{Lease, LeaseBackend, VxlanData};
+pub use lease6::Lease6;
 pub use net_conf::{FastPath, NetConf, SourceCheck, SubnetPool};
 pub use pod_cidr::PodCidr;
 pub use timestamp::Timestamp;

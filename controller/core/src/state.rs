@@ -31,10 +31,16 @@ pub struct AgentState {
     pub uplink: DeviceState,
     /// The device that the host stack routes the pod network to.
     pub overlay: DeviceState,
+    /// Whether the device was made for Tartan or taken over.
+    #[serde(default)]
+    pub overlay_kind: String,
     /// The pod network.
     pub network: String,
     /// This node's subnet.
     pub subnet: String,
+    /// This node's IPv6 subnet, published and not forwarded yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<String>,
     /// The address that peers send to.
     pub public_ip: Ipv4Addr,
     /// MAC address of the overlay device.
@@ -45,6 +51,9 @@ pub struct AgentState {
     pub port: u16,
     /// Where leases come from.
     pub store: String,
+    /// Why the store cannot be reached, if it cannot: forwarding does not depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_trouble: Option<String>,
     /// When flows may skip the host stack.
     pub fast_path: Choice,
     /// Which inner sources are accepted.
@@ -53,6 +62,9 @@ pub struct AgentState {
     pub peers: Vec<PeerState>,
     /// Leases that are not used.
     pub refused: Vec<RefusedState>,
+    /// What could not be read as a lease.
+    #[serde(default)]
+    pub unreadable: Vec<UnreadableState>,
 }
 
 /// One network device.
@@ -105,6 +117,15 @@ pub struct RefusedState {
     pub why: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// Something in the store that is no lease, though it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableState {
+    /// Where: a node, or a file.
+    pub place: String,
+    /// What is wrong, and what to do.
+    pub what: String,
 }
 
 impl AgentState {

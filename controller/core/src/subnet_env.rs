@@ -56,6 +56,13 @@ impl SubnetEnv {
         }
     }
 
+    /// Adds the lines of a dual-stack node.
+    pub fn add_ipv6(&mut self, network: Ipv6Net, subnet: Ipv6Net) {
+        let first = std::net::Ipv6Addr::from_bits(subnet.network().to_bits() | 1);
+        self.ipv6_networks = vec![network.trunc()];
+        self.ipv6_subnet = Ipv6Net::new(first, subnet.prefix_len()).ok();
+    }
+
     /// flannel's bytes: its order of keys, one line each, no quotes.
     #[must_use]
     pub fn render(&self) -> String {

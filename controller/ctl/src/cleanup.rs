@@ -1,49 +1,76 @@
 //! `tartanctl cleanup`: takes everything of ours off the node again.
+//!
+//! A device that was flannel's stays with what flannel gave it. A flannel that
+//! runs again by then (its start brings back its routes and entries) goes on
+//! without losing a packet.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "netlink's attributes and errors are an open set: what is not asked for is passed over"
-)]
+mod overlay;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::TryStreamExt as _;
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
-};
 use serde::Serialize;
+use tartan_core::last_known::LAST_KNOWN_FILE;
 use tartan_core::state::{AgentState, LOCK_FILE, STATE_FILE};
-use tartan_datapath::leftovers;
+use tartan_datapath::{NodeHook, detach_node_hook, leftovers};
 
+use self::overlay::Overlay;
 use crate::output::{self, Format};
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Removed {
     dry_run: bool,
     pins: Vec<PathBuf>,
     devices: Vec<String>,
+    /// What was taken off devices that stay.
+    cleared: Vec<String>,
     files: Vec<PathBuf>,
 }
 
 pub(crate) fn run(format: Format, dry_run: bool) -> Result<ExitCode> {
     refuse_while_running()?;
-    let mut removed = Removed { dry_run, pins: leftovers()?, devices: Vec::new(), files: files() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    removed.devices = runtime.block_on(devices(overlay_name().as_deref(), dry_run))?;
+    let state = AgentState::read(Path::new(STATE_FILE)).ok().flatten();
+    let mut removed = Removed { dry_run, pins: leftovers()?, ..Removed::default() };
     if !dry_run {
+        // The guard goes first: without the uplink's hook it would refuse what the kernel delivers.
+        detach_node_hook(NodeHook::OverlayIngress)?;
         tartan_datapath::cleanup()?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stays = runtime.block_on(remove_overlay(state.as_ref(), &mut removed))?;
+    removed.files = files(stays);
+    if !dry_run {
         for file in &removed.files {
             fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
         }
+        // What somebody else put beside it keeps the directory.
+        let _ = Path::new(LAST_KNOWN_FILE).parent().map(fs::remove_dir);
     }
     match format {
         Format::Json => output::json(&removed)?,
         Format::Text => print(&removed),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says whether a device of flannel's stays.
+async fn remove_overlay(state: Option<&AgentState>, removed: &mut Removed) -> Result<bool> {
+    let Some(overlay) = Overlay::find(state).await? else {
+        return Ok(false);
+    };
+    if !overlay.is_ours {
+        let cleared = overlay.clear(removed.dry_run).await?;
+        removed.cleared =
+            cleared.iter().map(|what| format!("{what} from {}", overlay.name)).collect();
+        return Ok(true);
+    }
+    if !removed.dry_run {
+        overlay.delete().await?;
+    }
+    removed.devices.push(overlay.name);
+    Ok(false)
 }
 
 fn refuse_while_running() -> Result<()> {
@@ -54,63 +81,20 @@ fn refuse_while_running() -> Result<()> {
     Ok(())
 }
 
-fn overlay_name() -> Option<String> {
-    let state = AgentState::read(Path::new(STATE_FILE)).ok()??;
-    Some(state.overlay.name)
-}
-
-/// Files that say that the node is ready; leases and addresses are not ours alone to forget.
-fn files() -> Vec<PathBuf> {
-    let ours = [STATE_FILE, LOCK_FILE].map(PathBuf::from);
+/// Files that say that the node is ready, and what the agent remembers of the cluster: it would be
+/// wrong by the time it is read again. Leases and addresses are not ours alone to forget. Beside a device of flannel's, `subnet.env` is flannel's as well.
+fn files(flannel_stays: bool) -> Vec<PathBuf> {
+    let ours = [STATE_FILE, LOCK_FILE, LAST_KNOWN_FILE].map(PathBuf::from);
     let mut files: Vec<_> = ours.into_iter().filter(|path| path.exists()).collect();
     let subnet_env = PathBuf::from("/run/flannel/subnet.env");
-    if !files.is_empty() && subnet_env.exists() {
+    if !files.is_empty() && !flannel_stays && subnet_env.exists() {
         files.push(subnet_env);
     }
     files
 }
 
-/// Overlay devices of ours: of the name that the agent used, in collect-metadata mode.
-async fn devices(name: Option<&str>, dry_run: bool) -> Result<Vec<String>> {
-    let (connection, handle, _) = rtnetlink::new_connection()?;
-    tokio::spawn(connection);
-    let links: Vec<_> = handle.link().get().execute().try_collect().await?;
-    let mut removed = Vec::new();
-    for link in links.iter().filter(|link| is_ours(link, name)) {
-        if !dry_run {
-            handle.link().del(link.header.index).execute().await?;
-        }
-        removed.extend(link_name(link));
-    }
-    Ok(removed)
-}
-
-fn is_ours(link: &LinkMessage, name: Option<&str>) -> bool {
-    if name.is_none() || link_name(link).as_deref() != name {
-        return false;
-    }
-    link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => {
-            infos.contains(&LinkInfo::Kind(InfoKind::Vxlan)) && infos.iter().any(is_external)
-        }
-        _ => false,
-    })
-}
-
-fn is_external(info: &LinkInfo) -> bool {
-    matches!(info, LinkInfo::Data(InfoData::Vxlan(settings))
-        if settings.contains(&InfoVxlan::CollectMetadata(true)))
-}
-
-fn link_name(link: &LinkMessage) -> Option<String> {
-    link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })
-}
-
 fn print(removed: &Removed) {
-    let Removed { dry_run, pins, devices, files } = removed;
+    let Removed { dry_run, pins, devices, cleared, files } = removed;
     let verb = if *dry_run { "would remove" } else { "removed" };
     for pin in pins {
         println!("{verb} pin {}", pin.display());
@@ -118,10 +102,13 @@ fn print(removed: &Removed) {
     for device in devices {
         println!("{verb} device {device} with its addresses and route");
     }
+    for what in cleared {
+        println!("{verb} {what}, which was flannel's and stays");
+    }
     for file in files {
         println!("{verb} file {}", file.display());
     }
-    if pins.is_empty() && devices.is_empty() && files.is_empty() {
+    if pins.is_empty() && devices.is_empty() && cleared.is_empty() && files.is_empty() {
         println!("Nothing of Tartan's is on this node.");
     }
 }

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod drops;
+mod install;
 mod log;
 mod output;
 mod paths;
@@ -44,6 +45,8 @@ enum Command {
     /// Logs packets by what becomes of them, until Ctrl-C. Swaps in a build of the programs
     /// that can log, and the usual one back at the end; no packet is lost.
     Log(log::Selection),
+    /// Installs the CNI plugin into the container runtime's folder, by rename.
+    InstallCni(install::Installation),
     /// Removes everything of Tartan's from this node: pins, programs, the overlay device,
     /// its route, files. Pods lose their network.
     Cleanup {
@@ -80,6 +83,7 @@ fn run(output: Format, command: &Command) -> Result<ExitCode> {
         Command::Drops { all } => drops::run(output, *all),
         Command::Paths => paths::run(output),
         Command::Log(selection) => log::run(selection),
+        Command::InstallCni(wanted) => install::run(output, wanted),
         Command::Cleanup { dry_run } => cleanup::run(output, *dry_run),
     }
 }

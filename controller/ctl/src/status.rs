@@ -42,6 +42,11 @@ pub(crate) fn run(format: Format) -> Result<ExitCode> {
 fn collect(agent: AgentState) -> Result<Status> {
     let running = running_agent();
     let mut problems = agent.problems.clone();
+    problems.extend(
+        agent.store_trouble.as_ref().map(|trouble| {
+            format!("{trouble}; forwarding goes on with what is known, changes wait")
+        }),
+    );
     if running.is_none() {
         problems.push(
             "tartand does not run: forwarding goes on, but changes are not followed; start it"
@@ -100,13 +105,21 @@ fn print(status: &Status) {
         },
     );
     line("network", format!("{}, this node {}", agent.network, agent.subnet));
+    if let Some(subnet) = &agent.subnet6 {
+        line("", format!("{subnet}: leased and published, IPv6 is not forwarded yet"));
+    }
     let uplink = &agent.uplink;
     line("uplink", format!("{} {} MTU {}", uplink.name, uplink.address, uplink.mtu));
     line(
         "overlay",
         format!(
-            "{} MTU {}, VNI {}, UDP port {}, MAC {}",
-            agent.overlay.name, agent.overlay.mtu, agent.vni, agent.port, agent.vtep_mac
+            "{} ({}) MTU {}, VNI {}, UDP port {}, MAC {}",
+            agent.overlay.name,
+            agent.overlay_kind,
+            agent.overlay.mtu,
+            agent.vni,
+            agent.port,
+            agent.vtep_mac
         ),
     );
     if agent.public_ip != uplink.address {
@@ -117,7 +130,15 @@ fn print(status: &Status) {
     line("fast path", format!("{} (configured: {})", fast.effective, fast.configured));
     line("", fast.why.clone());
     line("source check", agent.source_check.clone());
-    line("peers", format!("{}, {} leases refused", agent.peers.len(), agent.refused.len()));
+    line(
+        "peers",
+        format!(
+            "{}, {} leases refused, {} unreadable",
+            agent.peers.len(),
+            agent.refused.len(),
+            agent.unreadable.len()
+        ),
+    );
     line("pods", pods.to_string());
     for (index, hook) in programs.iter().enumerate() {
         let name = if index == 0 { "programs" } else { "" };

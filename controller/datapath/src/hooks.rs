@@ -37,9 +37,10 @@ pub enum HookState {
 }
 
 impl NodeHook {
-    /// All of them, in the order in which they are attached: nothing may come
-    /// up from the overlay device unjudged.
-    pub const ALL: [Self; 3] = [Self::OverlayIngress, Self::OverlayEgress, Self::UplinkIngress];
+    /// All of them, in the order in which they are attached. The guard comes last: what is under
+    /// way on a device that was flannel's carries no judgement of ours yet, and a new device is
+    /// down until all of them are there.
+    pub const ALL: [Self; 3] = [Self::UplinkIngress, Self::OverlayEgress, Self::OverlayIngress];
 
     /// The program that belongs there.
     #[must_use]

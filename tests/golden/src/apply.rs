@@ -16,6 +16,8 @@ use crate::Hook;
 pub enum Verdict {
     /// Goes on to the host stack, its bytes untouched.
     Next,
+    /// Goes on to the kernel's own device, its bytes untouched, with this tag.
+    ToDevice(u16),
     /// Dropped.
     Drop(Reason),
     /// Into a local pod.
@@ -31,7 +33,7 @@ impl Verdict {
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
-            Self::Next => -1,
+            Self::Next | Self::ToDevice(_) => -1,
             Self::Drop(_) => 2,
             Self::ToPod | Self::ToWire | Self::ToStack => 7,
         }
@@ -94,7 +96,13 @@ fn overlay_egress<M: Maps>(
     identification: u16,
 ) -> Verdict {
     match hook::overlay_egress(&frame[..], meta, config, maps) {
-        OverlayEgress::Foreign | OverlayEgress::Device(_) => Verdict::Next,
+        OverlayEgress::Foreign => Verdict::Next,
+        OverlayEgress::Device(peer) => {
+            if let Some(inner) = peer.template.last_chunk::<ETH_LEN>().map(EthernetHeader::parse) {
+                forward(frame, inner.source, inner.destination, None, false);
+            }
+            Verdict::Next
+        }
         OverlayEgress::Drop(reason) => Verdict::Drop(reason),
         OverlayEgress::Encapsulate(peer, open) => {
             encapsulate(frame, peer, open, identification, false);
@@ -110,7 +118,8 @@ fn uplink_ingress<M: Maps>(
     maps: &M,
 ) -> Verdict {
     match hook::uplink_ingress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
-        UplinkIngress::Foreign | UplinkIngress::Device => Verdict::Next,
+        UplinkIngress::Foreign => Verdict::Next,
+        UplinkIngress::Device(tag) => Verdict::ToDevice(tag),
         UplinkIngress::Drop(reason) => Verdict::Drop(reason),
         UplinkIngress::Pod(pod, tos) => {
             frame.drain(ETH_LEN..OUTER_LEN);

@@ -13,7 +13,7 @@ use crate::packets::{
     ACK, FIN_ACK, SYN, SYN_ACK, fix_checksum, frame, ping, tcp_packet, tunnel, udp_packet,
     unreachable,
 };
-use crate::{Case, Hook};
+use crate::{Case, Hook, device};
 
 const WEB: (u16, u16) = (40_000, 80);
 const ANSWER: (u16, u16) = (80, 40_000);
@@ -21,11 +21,19 @@ const ANSWER: (u16, u16) = (80, 40_000);
 /// The whole table.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [pod_sends(), refused_from_pods(), host_sends(), arrivals(), refused_arrivals(), mutations()]
-        .concat()
+    [
+        pod_sends(),
+        refused_from_pods(),
+        host_sends(),
+        arrivals(),
+        device::cases(),
+        refused_arrivals(),
+        mutations(),
+    ]
+    .concat()
 }
 
-fn case(name: &'static str, hook: Hook, frame: Vec<u8>, expected: Verdict) -> Case {
+pub(crate) fn case(name: &'static str, hook: Hook, frame: Vec<u8>, expected: Verdict) -> Case {
     Case { name, hook, frame, gso_size: 0, direct: false, expected }
 }
 
@@ -39,16 +47,16 @@ fn sent(packet: &[u8]) -> Vec<u8> {
 }
 
 /// As it arrives from the peer.
-fn arrived(inner: &[u8]) -> Vec<u8> {
+pub(crate) fn arrived(inner: &[u8]) -> Vec<u8> {
     arrived_from(PEER, inner)
 }
 
-fn arrived_from(sender: NetAddr, inner: &[u8]) -> Vec<u8> {
+pub(crate) fn arrived_from(sender: NetAddr, inner: &[u8]) -> Vec<u8> {
     let inner = frame(PEER_VTEP, VTEP, inner);
     frame(POD_MAC, HOST_MAC, &tunnel((sender, NODE), PORT, VNI, &inner))
 }
 
-fn edited(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn edited(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     frame[at..at + bytes.len()].copy_from_slice(bytes);
     if (14..34).contains(&at) && frame.len() >= 34 {
         fix_checksum(&mut frame[14..]);
@@ -379,18 +387,6 @@ fn arrivals() -> Vec<Case> {
             "TCP to the node is none of our business",
             hook,
             frame(POD_MAC, HOST_MAC, &tcp_packet((PEER, NODE), (5000, PORT), SYN)),
-            Next,
-        ),
-        case(
-            "a good first fragment is the kernel's to reassemble",
-            hook,
-            edited(arrived(&tcp_packet(ends, WEB, SYN)), 20, &[0x20, 0]),
-            Next,
-        ),
-        case(
-            "later fragments are, too",
-            hook,
-            edited(arrived(&tcp_packet(ends, WEB, SYN)), 20, &[0, 0x10]),
             Next,
         ),
     ]

@@ -8,6 +8,7 @@
 
 mod apply;
 mod cases;
+mod device;
 pub mod fixture;
 pub mod packets;
 mod prepare;

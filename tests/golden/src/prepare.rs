@@ -28,7 +28,7 @@ impl Case {
     }
 }
 
-fn tuple<F: Frame + ?Sized>(frame: &F) -> Option<Tuple> {
+pub(crate) fn tuple<F: Frame + ?Sized>(frame: &F) -> Option<Tuple> {
     let ip = Ipv4Header::parse(frame.window::<IPV4_LEN>(IP_AT)?);
     let segment = classify(frame, &ip);
     (segment.kind != Kind::Opaque).then_some(segment.tuple)

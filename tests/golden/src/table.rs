@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tartan_common::hook::Meta;
+use tartan_common::hook::{Meta, UNJUDGED};
 
 use crate::apply::{Verdict, run};
 use crate::fixture::{Memory, POD_IFINDEX, config};
@@ -30,6 +30,8 @@ fn render_case(case: &Case, text: &mut String) {
     let verdict_text = match verdict {
         Verdict::Drop(reason) => format!("drop {}", reason.name()),
         Verdict::Next => "next".to_owned(),
+        Verdict::ToDevice(UNJUDGED) => "to the device, not judged".to_owned(),
+        Verdict::ToDevice(tag) => format!("to the device with tag {tag:04x}"),
         Verdict::ToPod => "to the pod".to_owned(),
         Verdict::ToWire => "to the wire".to_owned(),
         Verdict::ToStack => "to the stack".to_owned(),
@@ -37,7 +39,7 @@ fn render_case(case: &Case, text: &mut String) {
     // Writing into a string cannot fail.
     let _ = writeln!(text, "\n{} | {} | {flow} | {verdict_text}", case.name, case.hook.program());
     let _ = writeln!(text, "< {}", hex(&case.frame));
-    if verdict != Verdict::Next && !matches!(verdict, Verdict::Drop(_)) {
+    if !matches!(verdict, Verdict::Next | Verdict::ToDevice(_) | Verdict::Drop(_)) {
         let _ = writeln!(text, "> {}", hex(&frame));
     }
 }

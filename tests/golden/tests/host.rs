@@ -19,6 +19,26 @@ fn every_case_ends_as_the_table_says() {
     }
 }
 
+/// A device that was flannel's gives no tunnel key.
+#[test]
+fn without_a_tunnel_key_only_what_the_uplinks_hook_accepted_comes_in() {
+    use tartan_common::hook::{OverlayIngress, UNJUDGED, overlay_ingress};
+    use tartan_common::reason::Reason;
+    use tartan_common::wire::INNER_AT;
+    let mut judged = 0;
+    for case in cases() {
+        let Verdict::ToDevice(tag) = case.expected else { continue };
+        let meta = Meta { tag, ..case.meta() };
+        let inner = &case.frame[INNER_AT..];
+        let verdict = overlay_ingress(inner, &meta, None, &config(), &Memory::new());
+        let refused = OverlayIngress::Drop(Reason::NoTunnelKey);
+        let expected = if tag == UNJUDGED { refused } else { OverlayIngress::Judged };
+        assert_eq!(verdict, expected, "{}", case.name);
+        judged += u32::from(tag != UNJUDGED);
+    }
+    assert_eq!(judged, 4, "three merged packets and a first fragment");
+}
+
 #[test]
 fn the_rendered_table_is_the_committed_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden.txt");

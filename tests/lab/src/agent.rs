@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
@@ -46,14 +46,48 @@ impl Node {
     /// # Errors
     /// As [`Node::start_agent_with`].
     pub fn start_agent_under(&self, launcher: &[&str], more: &[&str]) -> Result<Agent> {
+        let store = ["--lease-dir", paths::LEASES, "--net-config-path", NET_CONF];
+        self.spawn_agent(launcher, &[&store[..], more].concat())
+    }
+
+    /// Starts the agent on the API server of `kubeconfig`, with flanneld's flags and `more`.
+    ///
+    /// # Errors
+    /// When it is not built or cannot be started.
+    pub fn start_kube_agent_with(&self, kubeconfig: &str, more: &[&str]) -> Result<Agent> {
+        let store = ["--kube-subnet-mgr", "--kubeconfig-file", kubeconfig];
+        let flags = [&store[..], &["--net-config-path", NET_CONF], more].concat();
+        self.spawn_agent(&[], &flags)
+    }
+
+    fn spawn_agent(&self, launcher: &[&str], flags: &[&str]) -> Result<Agent> {
         let mut command = self.product("tartand")?;
         if let Some((program, arguments)) = launcher.split_first() {
             let agent = command.get_program().to_owned();
             command = self.command(program);
             command.args(arguments).arg(agent);
         }
-        command.args(["--lease-dir", paths::LEASES, "--net-config-path", NET_CONF]);
-        command.args(["--iface", "eth0"]).args(more).env("NODE_NAME", self.name());
+        command.args(["--iface", "eth0"]).args(flags).env("NODE_NAME", self.name());
+        self.launch_agent(command)
+    }
+
+    /// Starts the program at a path of the node in the agent's place, with these arguments and
+    /// variables and no others.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_agent_as(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Agent> {
+        let mut command = self.command(program);
+        command.args(arguments).envs(variables.iter().copied());
+        self.launch_agent(command)
+    }
+
+    fn launch_agent(&self, mut command: Command) -> Result<Agent> {
         let log = Path::new(paths::LOGS).join(format!("tartand-{}.log", self.name()));
         let file = File::options().create(true).append(true).open(&log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::sethostname;
 
+use crate::go_tools;
 use crate::paths;
 use crate::process::checked;
 use crate::sandbox::private_mounts;
@@ -23,11 +24,13 @@ pub fn prepare_lab() -> Result<()> {
     let binaries = binaries_dir()?;
     // Held open: the mount below may hide its path.
     let binaries = fs::File::open(&binaries).with_context(|| format!("{}", binaries.display()))?;
+    let programs = go_tools::open_all()?;
     fresh_sys()?;
     fresh("tmpfs", paths::LAB, "mode=0755")?;
-    for dir in [paths::BINARIES, paths::LEASES, paths::LOGS, paths::NODES] {
+    for dir in paths::DIRECTORIES {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
     }
+    go_tools::bind_all(&programs, bind)?;
     bind(Path::new(&format!("/proc/self/fd/{}", binaries.as_raw_fd())), paths::BINARIES)?;
     fresh("tmpfs", "/tmp", "mode=1777")?;
     fresh("tmpfs", "/run", "mode=0755")?;

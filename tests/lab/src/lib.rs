@@ -10,16 +10,25 @@
 //! which are found beside this program.
 
 pub mod agent;
+pub mod api;
 pub mod bench;
 pub mod cluster;
+pub mod cluster_up;
 pub mod cni;
+pub mod control_plane;
 pub mod counters;
 pub mod demo;
+pub mod flannel;
 pub mod forge;
 pub mod frames;
+pub mod ghost;
+pub mod go_tools;
+pub mod health;
 pub mod hex;
 pub mod holder;
+pub mod kernel_tables;
 pub mod kernel_vxlan;
+pub mod kube_cluster;
 pub mod lab;
 pub mod lease;
 pub mod leftovers;
@@ -33,5 +42,7 @@ pub mod scenario;
 pub mod scenarios;
 mod space;
 pub mod tools;
+pub mod trace;
 pub mod traffic;
+pub mod usage;
 pub mod wire;

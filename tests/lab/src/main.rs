@@ -1,4 +1,4 @@
-//! `tartan-lab`: the demo and the namespace tests.
+//! `tartan-lab`: the demo, the namespace tests, and a cluster to look at.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tartan_lab::tools::{self, Tool};
-use tartan_lab::{bench, demo, holder, runner, sandbox, scenario};
+use tartan_lab::{bench, cluster_up, demo, holder, runner, sandbox, scenario};
 
 /// Nodes, pods and a wire in namespaces of this machine. Needs root; leaves nothing.
 #[derive(Debug, Parser)]
@@ -23,6 +23,11 @@ enum Command {
     Bench(bench::Args),
     /// Runs the scenarios, each in a lab of its own.
     Test(runner::Args),
+    /// A cluster with a real API server.
+    Cluster {
+        #[command(subcommand)]
+        action: cluster_up::Action,
+    },
     #[command(hide = true)]
     Keeper {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -52,6 +57,7 @@ enum Inside {
     Scenario { name: String },
     Demo,
     Bench(bench::Args),
+    Cluster(cluster_up::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +75,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Demo => demo::run(),
         Command::Bench(_) => bench::run(),
         Command::Test(args) => runner::run(&args),
+        Command::Cluster { action } => cluster_up::run(&action),
         Command::Keeper { args } => Ok(u8::try_from(sandbox::keep(&args)?).unwrap_or(u8::MAX)),
         Command::Inside { what } => inside(what),
         Command::Holder { name, plain } => holder::hold(&name, plain).map(|()| 0),
@@ -81,5 +88,9 @@ fn inside(what: Inside) -> Result<u8> {
         Inside::Scenario { name } => holder::prepare_lab().and_then(|()| scenario::run_one(&name)),
         Inside::Demo => holder::prepare_lab().and_then(|()| demo::inside()),
         Inside::Bench(args) => bench::inside(&args),
+        Inside::Cluster(args) => {
+            let outer = cluster_up::outer_pid()?;
+            holder::prepare_lab().and_then(|()| cluster_up::inside(&args, &outer))
+        }
     }
 }

@@ -8,12 +8,19 @@ use anyhow::{Result, bail};
 pub const LAB: &str = "/mnt";
 /// The directory of this program and its siblings, wherever cargo built them.
 pub const BINARIES: &str = "/mnt/bin";
+/// The programs of [`go_tools`](crate::go_tools).
+pub const TOOLS: &str = "/mnt/tools";
+/// Keys, kubeconfigs and the data of the control plane.
+pub const CONTROL: &str = "/mnt/control";
 /// The lease directory that all nodes share.
 pub const LEASES: &str = "/mnt/leases";
 /// One log per background process; shown when a scenario fails.
 pub const LOGS: &str = "/mnt/logs";
 /// What belongs to one node but is no path of a real node.
 pub(crate) const NODES: &str = "/mnt/nodes";
+
+/// What the lab makes on its tmpfs before anything else.
+pub(crate) const DIRECTORIES: [&str; 6] = [BINARIES, TOOLS, CONTROL, LEASES, LOGS, NODES];
 
 /// The product's binary of this name, as built beside this program.
 ///

@@ -19,6 +19,7 @@ const SHOWN: usize = 60;
 
 /// Flags of `tartan-lab test`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a user types")]
 pub struct Args {
     /// Only scenarios whose name contains this.
     filter: Option<String>,
@@ -31,6 +32,9 @@ pub struct Args {
     /// Only print the names.
     #[arg(long)]
     list: bool,
+    /// Only those that run programs of `cargo xtask tools`.
+    #[arg(long)]
+    with_tools: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,13 +82,14 @@ pub fn run(args: &Args) -> Result<u8> {
 }
 
 fn choose(args: &Args) -> Vec<&'static Entry> {
-    let wanted = |entry: &&Entry| match args.filter.as_deref() {
+    let named = |entry: &&Entry| match args.filter.as_deref() {
         Some(filter) => {
             entry.name.contains(filter) && (args.all || !entry.long || entry.name == filter)
         }
         None => args.all || !entry.long,
     };
-    SCENARIOS.iter().copied().flatten().filter(wanted).collect()
+    let has_tools = |entry: &&Entry| entry.tools || !args.with_tools;
+    SCENARIOS.iter().copied().flatten().filter(named).filter(has_tools).collect()
 }
 
 impl Tally {
@@ -125,7 +130,7 @@ fn run_entry(entry: &Entry) -> Result<(Verdict, String)> {
     let failed = |why: String| Verdict::Failed(format!("{text}{why}"));
     let verdict = match ended {
         Ended::Exited(0) => Verdict::Passed,
-        Ended::Exited(code) if code == i32::from(SKIPPED) => Verdict::Skipped(text.clone()),
+        Ended::Exited(code) if code == i32::from(SKIPPED) => Verdict::Skipped(tail(&text, 1)),
         Ended::Exited(code) => failed(format!("exit code {code}")),
         Ended::TimedOut => failed(format!("not done after {} s", entry.timeout)),
         Ended::Interrupted(signal) => {

@@ -23,6 +23,8 @@ pub struct Entry {
     pub timeout: u64,
     /// Long ones run only with `--all`, or when the filter names them.
     pub long: bool,
+    /// Whether it runs programs of `cargo xtask tools`.
+    pub tools: bool,
     /// The scenario itself.
     pub run: fn(&mut Scenario) -> Result<()>,
 }
@@ -31,7 +33,7 @@ impl Entry {
     /// A scenario of at most 60 s.
     #[must_use]
     pub const fn new(name: &'static str, run: fn(&mut Scenario) -> Result<()>) -> Self {
-        Self { name, timeout: 60, long: false, run }
+        Self { name, timeout: 60, long: false, tools: false, run }
     }
 
     /// With another limit, in seconds.
@@ -45,6 +47,14 @@ impl Entry {
     #[must_use]
     pub const fn long(mut self) -> Self {
         self.long = true;
+        self
+    }
+
+    /// Runs programs that [`go_tools`](crate::go_tools) finds: `cargo xtask test` builds them
+    /// first.
+    #[must_use]
+    pub const fn with_tools(mut self) -> Self {
+        self.tools = true;
         self
     }
 }
@@ -109,7 +119,7 @@ pub fn run_one(name: &str) -> Result<u8> {
 }
 
 /// The ends of what background processes wrote.
-fn show_logs() {
+pub(crate) fn show_logs() {
     for entry in fs::read_dir(paths::LOGS).into_iter().flatten().flatten() {
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         println!("--- {}", entry.file_name().to_string_lossy());

@@ -11,6 +11,9 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
+use tartan_agent::health::Check;
+use tartan_agent::store::NoticeKind;
+use tartan_core::annotations::{AnnotationPrefix, Key};
 use tartan_core::net_conf::{BACKEND_KEYS, KEYS};
 
 /// A generated file: its name below `docs/`, and its text.
@@ -39,6 +42,9 @@ fn files() -> Vec<File> {
         ("surface/events.txt", counted::events()),
         ("surface/exit-codes.txt", exit_codes()),
         ("surface/net-conf-keys.txt", net_conf_keys()),
+        ("surface/annotations.txt", annotations()),
+        ("surface/kubernetes-events.txt", kubernetes_events()),
+        ("surface/readyz-checks.txt", readyz_checks()),
     ]
 }
 
@@ -50,6 +56,23 @@ fn exit_codes() -> String {
 fn net_conf_keys() -> String {
     let backend = BACKEND_KEYS.iter().map(|key| format!("Backend.{key}\n"));
     KEYS.iter().map(|key| format!("{key}\n")).chain(backend).collect()
+}
+
+fn annotations() -> String {
+    let prefix = AnnotationPrefix::default();
+    let line = |key: &Key| format!("{}\n", prefix.key(*key));
+    Key::ALL.iter().map(line).collect()
+}
+
+fn kubernetes_events() -> String {
+    let kind = |kind: NoticeKind| if kind.is_warning() { "Warning" } else { "Normal" };
+    let line = |one: &NoticeKind| format!("{} {}\n", kind(*one), one.reason());
+    NoticeKind::ALL.iter().map(line).collect()
+}
+
+fn readyz_checks() -> String {
+    let line = |check: &Check| format!("{}\n", check.name());
+    Check::ALL.iter().map(line).collect()
 }
 
 /// The line that keeps people from editing a generated document.

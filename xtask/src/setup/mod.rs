@@ -3,6 +3,7 @@
 //! It promises to be idempotent and quick when nothing is missing, to say what it does before it
 //! does it, and to print the exact commands where it may not or cannot install by itself.
 
+mod cross;
 mod debian;
 mod linker;
 mod llvm;
@@ -10,6 +11,7 @@ mod rust;
 
 use anyhow::Result;
 
+pub(crate) use self::cross::{CrossNeed, install as cross};
 pub(crate) use self::linker::install_pinned;
 
 /// Makes sure of all of it.

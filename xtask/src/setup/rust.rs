@@ -33,6 +33,11 @@ impl Compiler {
         })
     }
 
+    /// Whether the standard library for a target is there.
+    pub(crate) fn has_target(&self, target: &str) -> bool {
+        self.sysroot.join("lib/rustlib").join(target).join("lib").is_dir()
+    }
+
     fn missing_components(&self) -> Vec<&'static str> {
         [
             ("rust-src", "lib/rustlib/src/rust/library/core/src/lib.rs"),

@@ -13,11 +13,10 @@ pub(super) enum Effect {
 }
 
 const NO_RULES: Effect = Effect::Less("no effect yet: no firewall rules are written");
-const NO_KUBE: Effect = Effect::Less("no effect yet: leases are kept in --lease-dir");
-const NO_HEALTH: Effect = Effect::Less("no effect yet: there is no health listener");
+const NO_ETCD: Effect = Effect::Less("ignored: etcd is not built in");
 
 /// Every flag, in the order of the command line's definition.
-pub(super) const EFFECTS: [(&str, Effect); 26] = [
+pub(super) const EFFECTS: [(&str, Effect); 37] = [
     ("lease-dir", Effect::Full),
     ("net-config-path", Effect::Full),
     ("subnet-file", Effect::Full),
@@ -25,6 +24,7 @@ pub(super) const EFFECTS: [(&str, Effect); 26] = [
     ("iface-regex", Effect::Full),
     ("iface-can-reach", Effect::Full),
     ("public-ip", Effect::Full),
+    ("public-ipv6", Effect::Full),
     (
         "ip-masq",
         Effect::Less("only written into the subnet file yet: no firewall rules are written"),
@@ -33,15 +33,30 @@ pub(super) const EFFECTS: [(&str, Effect); 26] = [
     ("iptables-resync", NO_RULES),
     ("iptables-forward-rules", NO_RULES),
     ("ip-blackhole-route", Effect::Less("no effect yet: no blackhole route is kept")),
-    ("healthz-ip", NO_HEALTH),
-    ("healthz-port", NO_HEALTH),
-    ("subnet-lease-renew-margin", Effect::Less("no effect: leases are renewed every hour")),
-    ("kube-subnet-mgr", Effect::Less("refused: not supported yet, use --lease-dir")),
-    ("kube-api-url", NO_KUBE),
-    ("kubeconfig-file", NO_KUBE),
-    ("kube-annotation-prefix", NO_KUBE),
-    ("set-node-network-unavailable", NO_KUBE),
+    ("healthz-ip", Effect::Full),
+    ("healthz-port", Effect::Full),
+    (
+        "subnet-lease-renew-margin",
+        Effect::Less(
+            "no effect: leases in a directory are renewed every hour, Kubernetes needs no renewal",
+        ),
+    ),
+    ("kube-subnet-mgr", Effect::Full),
+    ("kube-api-url", Effect::Full),
+    ("kubeconfig-file", Effect::Full),
+    ("kube-annotation-prefix", Effect::Full),
+    ("set-node-network-unavailable", Effect::Full),
+    ("last-known-file", Effect::Full),
+    ("cni-conf-source", Effect::Full),
+    ("cni-conf-file", Effect::Full),
     ("replace-programs", Effect::Full),
+    ("etcd-endpoints", NO_ETCD),
+    ("etcd-prefix", NO_ETCD),
+    ("etcd-keyfile", NO_ETCD),
+    ("etcd-certfile", NO_ETCD),
+    ("etcd-cafile", NO_ETCD),
+    ("etcd-username", NO_ETCD),
+    ("etcd-password", NO_ETCD),
     ("version", Effect::Full),
     ("v", Effect::Full),
     ("vmodule", Effect::Less("ignored: use -v")),
@@ -65,6 +80,10 @@ fn warning(flag: &Given) -> Option<String> {
     match effect_of(&flag.name) {
         Effect::Full => None,
         Effect::Less(_) if asks_for_nothing(&flag.value) => None,
+        // Its value may be a password.
+        Effect::Less(text) if flag.name.starts_with("etcd-") => {
+            Some(format!("--{}: {text}", flag.name))
+        }
         Effect::Less(text) => Some(format!("--{}={}: {text}", flag.name, flag.value)),
     }
 }

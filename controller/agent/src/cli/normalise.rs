@@ -31,6 +31,12 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// For the log. The values of etcd's flags may be secrets.
+    pub(super) fn shown(&self) -> String {
+        let Self { name, value } = self;
+        if name.starts_with("etcd-") { format!("{name}=...") } else { format!("{name}={value}") }
+    }
+
     /// As one word that clap reads back without doubt.
     pub(super) fn to_arg(&self) -> String {
         format!("--{}={}", self.name, self.value)

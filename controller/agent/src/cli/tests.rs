@@ -34,8 +34,8 @@ fn defaults_are_flannelds() {
     assert_eq!((flags.healthz_port, flags.iptables_resync, flags.v), (0, 5, 0));
     assert_eq!((flags.iface.len(), flags.public_ip), (0, None));
     assert_eq!(flags.subnet_lease_renew_margin, 60);
-    assert_eq!(invocation.lease_dir, PathBuf::from("/leases"));
-    assert_eq!(invocation.node_name, "host-a");
+    assert_eq!(invocation.store, StoreChoice::Directory("/leases".into()));
+    assert_eq!(invocation.node_name, NodeName::Known("host-a".to_owned()));
     assert!(invocation.warnings.is_empty());
 }
 
@@ -97,14 +97,8 @@ fn a_bad_flag_is_one_line_and_exit_code_two() {
 
 #[test]
 fn without_a_store_the_agent_says_which_flag_to_use() {
-    assert_eq!(
-        refusal(&[]),
-        "tartand: --lease-dir is missing: name a directory that all nodes share, \
-         such as --lease-dir=/var/lib/tartan/leases"
-    );
-    let wanted =
-        "tartand: --kube-subnet-mgr is not supported yet: remove it and use --lease-dir=DIR";
-    assert_eq!(refusal(&["--ip-masq", "--kube-subnet-mgr"]), wanted);
+    assert!(refusal(&[]).contains("use --kube-subnet-mgr in a Kubernetes cluster, or --lease-dir"));
+    assert!(refusal(&["--ip-masq", "--kube-subnet-mgr", DIR]).contains("exclude each other"));
     read(&[DIR, "--kube-subnet-mgr=false"]);
 }
 
@@ -124,8 +118,8 @@ fn the_environment_fills_in_what_the_command_line_leaves_open() {
     assert_eq!((flags.v, flags.ip_masq), (1, true));
     assert_eq!(flags.iface, ["eth0,eth1"]);
     assert_eq!(flags.subnet_file, PathBuf::from("/run/flannel/subnet.env"));
-    assert_eq!(invocation.lease_dir, PathBuf::from("/from-env"));
-    assert_eq!(invocation.node_name, "node-7");
+    assert_eq!(invocation.store, StoreChoice::Directory("/from-env".into()));
+    assert_eq!(invocation.node_name, NodeName::Known("node-7".to_owned()));
     assert_eq!(invocation.warnings.len(), 1, "{:?}", invocation.warnings);
 }
 
@@ -149,15 +143,37 @@ fn what_has_no_effect_is_said_once_for_each_flag() {
     let args = [
         DIR,
         "--ip-masq",
-        "--healthz-port=8081",
-        "--kube-api-url=https://x",
+        "--etcd-password=secret",
         "--vmodule=a=1",
         "-log_backtrace_at=a:1",
         "--iptables-forward-rules=false",
     ];
     let warnings = read(&args).warnings;
     assert_eq!(warnings.len(), 5, "{warnings:?}");
-    assert_eq!(warnings[1], "--healthz-port=8081: no effect yet: there is no health listener");
+    assert_eq!(warnings[1], "--etcd-password: ignored: etcd is not built in");
+}
+
+#[test]
+fn a_password_is_never_printed() {
+    let invocation = read(&[DIR, "--etcd-password=secret"]);
+    assert!(!format!("{invocation:?}").contains("secret"));
+    assert_eq!(invocation.given, "lease-dir=/leases etcd-password=...");
+}
+
+#[test]
+fn in_kubernetes_the_node_is_named_by_the_downward_api() {
+    let kube = ["--kube-subnet-mgr"];
+    let named = |env: &[(&str, &str)]| read_with(&kube, env).map(|all| all.node_name);
+    assert_eq!(named(&[("NODE_NAME", "n1"), ("POD_NAME", "p")]), Ok(NodeName::Known("n1".into())));
+    let pod = NodeName::OfPod { namespace: "kube-tartan".into(), pod: "p".into() };
+    assert_eq!(named(&[("POD_NAME", "p"), ("POD_NAMESPACE", "kube-tartan")]), Ok(pod));
+    assert!(named(&[("POD_NAME", "p")]).unwrap_err().text.contains("set NODE_NAME"));
+}
+
+#[test]
+fn the_cni_configuration_needs_a_source_and_a_place() {
+    assert!(refusal(&[DIR, "--cni-conf-source=/a"]).ends_with("give both or none"));
+    read(&[DIR, "--cni-conf-source=/a", "--cni-conf-file=/b"]);
 }
 
 #[test]
@@ -194,7 +210,7 @@ fn every_flag_says_what_it_does_in_this_version() {
 fn the_page_has_a_row_for_every_flag() {
     let page = markdown();
     let row = "| `--healthz-port=PORT` | `FLANNELD_HEALTHZ_PORT` | `0` | Port of the health \
-               listener, 0 for none | no effect yet: there is no health listener |";
+               listener, 0 for none | works |";
     assert!(page.lines().any(|line| line == row), "{page}");
     assert_eq!(page.lines().filter(|line| line.starts_with("| `--")).count(), EFFECTS.len() - 1);
     assert!(page.contains("; repeatable |"));

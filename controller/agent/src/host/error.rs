@@ -17,8 +17,9 @@ pub enum HostError {
     NoUplink(String),
     /// A link of the overlay's name is something else.
     #[error(
-        "the device {name} exists but is {found}: remove it with `ip link del {name}` \
-         (running flannel nodes are not taken over by this version)"
+        "the device {name} exists but is {found}: if flannel runs with it, set Backend.VNI and \
+         Backend.Port of net-conf.json to its values; if nothing uses it any more, remove it with \
+         `ip link del {name}`"
     )]
     ForeignOverlay {
         /// Its name.

@@ -6,36 +6,50 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::SocketAddr;
 use rtnetlink::MulticastGroup;
 
-use super::HostError;
+use super::next_hops::KnownHops;
+use super::{Host, HostError};
 
-/// Changes of links, addresses and routes. What changed is not told: the
-/// listener observes everything anew.
+/// Changes of links, addresses, routes and routing rules. What changed is not
+/// told: the listener observes everything anew, but for the next hops, which the
+/// host forgets as far as the change can have touched them.
 pub struct Events {
     messages: Box<
         dyn futures_util::Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>
             + Unpin
             + Send,
     >,
+    hops: KnownHops,
 }
 
-impl Events {
+impl Host {
     /// Starts listening.
     ///
     /// # Errors
     /// When no netlink socket can be had.
-    pub fn listen() -> Result<Self, HostError> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv4Route];
+    pub fn events(&self) -> Result<Events, HostError> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv4Rule,
+        ];
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
             .map_err(|source| HostError::Io { what: "cannot listen for changes", source })?;
         tokio::spawn(connection);
-        Ok(Self { messages: Box::new(messages) })
+        // What happened before is not known.
+        self.forget_next_hops();
+        Ok(Events { messages: Box::new(messages), hops: self.hops.clone() })
     }
+}
 
+impl Events {
     /// Waits for a change.
     pub async fn changed(&mut self) {
-        if self.messages.next().await.is_none() {
+        match self.messages.next().await {
+            Some((message, _)) => self.hops.note(&message.payload),
             // The socket is gone: the periodic check is what remains.
-            std::future::pending::<()>().await;
+            None => std::future::pending::<()>().await,
         }
     }
 }

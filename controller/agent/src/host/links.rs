@@ -1,14 +1,11 @@
-//! Network links and their IPv4 addresses.
+//! Network links.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "netlink's attributes and errors are an open set: what is not asked for is passed over"
 )]
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -65,42 +62,6 @@ impl Host {
         links.sort_by_key(|link| link.ifindex);
         Ok(links)
     }
-
-    /// The IPv4 addresses of a link with their prefix lengths, best first:
-    /// global before link-local scope, permanent before dynamic.
-    pub(crate) async fn addresses(&self, ifindex: u32) -> Result<Vec<(Ipv4Addr, u8)>, HostError> {
-        let messages: Vec<_> = self
-            .handle
-            .address()
-            .get()
-            .set_link_index_filter(ifindex)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|e| HostError::netlink("cannot list addresses", &e))?;
-        let mut found: Vec<_> = messages.iter().filter_map(usable_address).collect();
-        found.sort_by_key(|(rank, _, _)| *rank);
-        Ok(found.into_iter().map(|(_, address, len)| (address, len)).collect())
-    }
-}
-
-fn usable_address(message: &AddressMessage) -> Option<(u8, Ipv4Addr, u8)> {
-    let mut flags = AddressFlags::empty();
-    let (mut local, mut address) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(IpAddr::V4(ip)) => local = Some(*ip),
-            AddressAttribute::Address(IpAddr::V4(ip)) => address = Some(*ip),
-            AddressAttribute::Flags(bits) => flags = *bits,
-            _ => {}
-        }
-    }
-    if flags.contains(AddressFlags::Deprecated) {
-        return None;
-    }
-    let scope = if message.header.scope == AddressScope::Universe { 0 } else { 2 };
-    let dynamic = u8::from(!flags.contains(AddressFlags::Permanent));
-    Some((scope + dynamic, local.or(address)?, message.header.prefix_len))
 }
 
 impl Link {

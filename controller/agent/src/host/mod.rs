@@ -3,29 +3,35 @@
 //! Everything here observes first and changes only what differs, so it can be
 //! called again and again; nothing that is not ours is touched.
 
+mod addresses;
 mod error;
 mod events;
 mod links;
+mod next_hops;
 mod overlay;
 mod pod_behind;
 mod pod_routes;
 mod routes;
 mod sysctl;
+mod takeover;
 mod uplink;
 
 pub use error::HostError;
 pub use events::Events;
 pub use links::Link;
-pub use overlay::{Overlay, OverlaySpec};
+pub use overlay::{Overlay, OverlayKind, OverlaySpec};
 pub use routes::NETWORK_GATEWAY;
 pub use uplink::{Uplink, UplinkChoice};
 
 use rtnetlink::Handle;
 
+use self::next_hops::KnownHops;
+
 /// The host's network, in the namespace that the process runs in.
 #[derive(Clone, Debug)]
 pub struct Host {
     handle: Handle,
+    hops: KnownHops,
 }
 
 impl Host {
@@ -37,6 +43,6 @@ impl Host {
         let (connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| HostError::Io { what: "cannot open a netlink socket", source })?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self { handle, hops: KnownHops::default() })
     }
 }

@@ -1,4 +1,13 @@
-//! The overlay device: a kernel vxlan device that knows no peer.
+//! The overlay device: a kernel vxlan device that knows no peer, or flannel's
+//! own, taken over as it is.
+//!
+//! A device of flannel's keeps its MAC address, its addresses and its forwarding
+//! entries for as long as it lives; one that has to be made is made our way.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink's attributes are an open set: what is not asked for is passed over"
+)]
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +18,7 @@ use rtnetlink::{LinkUnspec, LinkVxlan};
 use tartan_common::{Mac, Mtu};
 
 use super::error::errno;
-use super::{Host, HostError, Link};
+use super::{Host, HostError, Link, NETWORK_GATEWAY};
 
 /// What the device shall be like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +33,26 @@ pub struct OverlaySpec {
     pub mac: Mac,
 }
 
+/// How the device tells one peer from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverlayKind {
+    /// Collect-metadata mode, as we make it: each packet carries its tunnel key.
+    External,
+    /// As flannel makes it: with an identifier of its own, and one forwarding entry per peer.
+    Classic,
+}
+
+impl OverlayKind {
+    /// The word for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::External => "external",
+            Self::Classic => "classic",
+        }
+    }
+}
+
 /// The device as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlay {
@@ -33,6 +62,8 @@ pub struct Overlay {
     pub mac: Mac,
     /// Whether it had to be made.
     pub created: bool,
+    /// How it tells peers apart.
+    pub kind: OverlayKind,
 }
 
 impl Host {
@@ -43,7 +74,7 @@ impl Host {
     pub async fn overlay_mac(&self, name: &str, port: u16) -> Result<Option<Mac>, HostError> {
         match self.link(name).await? {
             Some(link) => {
-                require_ours(&link, port)?;
+                kind(&link, port)?;
                 Ok(link.mac)
             }
             None => Ok(None),
@@ -61,15 +92,16 @@ impl Host {
             Some(link) => link,
             None => self.create_overlay(spec).await?,
         };
-        require_ours(&link, spec.port)?;
+        let kind = kind(&link, spec.port)?;
         if link.mtu != u32::from(spec.mtu.get()) {
             self.set_mtu(&link, spec.mtu).await?;
         }
         let mac = link.mac.unwrap_or(spec.mac);
-        Ok(Overlay { ifindex: link.ifindex, mac, created })
+        Ok(Overlay { ifindex: link.ifindex, mac, created, kind })
     }
 
-    /// Brings the device up, which opens its UDP socket, and gives it its addresses.
+    /// Brings the device up, which opens its UDP socket, and gives it its addresses and, where
+    /// it resolves neighbours, the one neighbour that the pod network's route names.
     /// Says whether anything had to be done.
     ///
     /// # Errors
@@ -99,7 +131,27 @@ impl Host {
                 })?;
             changed = true;
         }
+        if !link.is_noarp {
+            self.ensure_gateway_neighbour(&link, spec.mac).await?;
+        }
         Ok(changed)
+    }
+
+    /// Any address would do, for `overlay_egress` writes the peer's: it is the one that a device
+    /// without neighbours gives, its own. An entry that is there already is not touched.
+    async fn ensure_gateway_neighbour(&self, link: &Link, mac: Mac) -> Result<(), HostError> {
+        let mac = link.mac.unwrap_or(mac);
+        self.handle
+            .neighbours()
+            .add(link.ifindex, NETWORK_GATEWAY.into())
+            .link_layer_address(&mac.0)
+            .replace()
+            .execute()
+            .await
+            .map_err(|e| {
+                let what = format!("cannot add the neighbour {NETWORK_GATEWAY} to {}", link.name);
+                HostError::netlink(what, &e)
+            })
     }
 
     async fn create_overlay(&self, spec: &OverlaySpec) -> Result<Link, HostError> {
@@ -155,23 +207,115 @@ fn vxlan_message(spec: &OverlaySpec) -> LinkMessage {
     message
 }
 
-/// Refuses a device of the right name that is something else.
-fn require_ours(link: &Link, port: u16) -> Result<(), HostError> {
-    let foreign = |found: &str| HostError::ForeignOverlay {
-        name: link.name.clone(),
-        found: found.to_owned(),
-    };
+/// What kind of overlay device a link of the right name is.
+fn kind(link: &Link, port: u16) -> Result<OverlayKind, HostError> {
+    let foreign = |found: String| Err(HostError::ForeignOverlay { name: link.name.clone(), found });
     let (Some(InfoKind::Vxlan), Some(InfoData::Vxlan(settings))) = (&link.kind, &link.data) else {
-        return Err(foreign("not a vxlan device"));
+        return foreign("not a vxlan device".to_owned());
     };
-    if !settings.contains(&InfoVxlan::CollectMetadata(true)) {
-        return Err(foreign("a vxlan device with its own peers, as flannel makes it"));
+    let found = Settings::read(settings);
+    if found.port != Some(port) {
+        let found = found.port.map_or_else(|| "none".to_owned(), |found| found.to_string());
+        return foreign(format!("a vxlan device on UDP port {found} instead of {port}"));
     }
-    if !settings.contains(&InfoVxlan::Port(port)) {
-        return Err(foreign("a vxlan device on another UDP port"));
+    if found.external {
+        return if link.is_noarp {
+            Ok(OverlayKind::External)
+        } else {
+            foreign("an external vxlan device that resolves neighbours".to_owned())
+        };
     }
-    if !link.is_noarp {
-        return Err(foreign("a vxlan device that resolves neighbours"));
+    let vni = vni_of(&link.name);
+    if found.vni != vni {
+        let text = |vni: Option<u32>| vni.map_or_else(|| "none".to_owned(), |vni| vni.to_string());
+        return foreign(format!(
+            "a vxlan device with VNI {} instead of {}",
+            text(found.vni),
+            text(vni)
+        ));
     }
-    Ok(())
+    Ok(OverlayKind::Classic)
+}
+
+/// The device's name carries the identifier: `flannel.<VNI>`.
+fn vni_of(name: &str) -> Option<u32> {
+    name.rsplit_once('.').and_then(|(_, vni)| vni.parse().ok())
+}
+
+/// What tells a device of flannel's from others.
+#[derive(Default)]
+struct Settings {
+    external: bool,
+    port: Option<u16>,
+    vni: Option<u32>,
+}
+
+impl Settings {
+    fn read(all: &[InfoVxlan]) -> Self {
+        let mut found = Self::default();
+        for one in all {
+            match one {
+                InfoVxlan::CollectMetadata(on) => found.external = *on,
+                InfoVxlan::Port(port) => found.port = Some(*port),
+                InfoVxlan::Id(vni) => found.vni = Some(*vni),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, data: Vec<InfoVxlan>, is_noarp: bool) -> Link {
+        Link {
+            ifindex: 7,
+            name: name.to_owned(),
+            mtu: 1450,
+            is_up: true,
+            is_noarp,
+            mac: None,
+            kind: Some(InfoKind::Vxlan),
+            data: Some(InfoData::Vxlan(data)),
+        }
+    }
+
+    fn classic(vni: u32, port: u16) -> Link {
+        let data =
+            vec![InfoVxlan::Id(vni), InfoVxlan::Port(port), InfoVxlan::CollectMetadata(false)];
+        device("flannel.1", data, false)
+    }
+
+    fn refusal(link: &Link) -> String {
+        kind(link, 8472).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_device_of_flannels_is_taken_over() {
+        assert_eq!(kind(&classic(1, 8472), 8472).unwrap(), OverlayKind::Classic);
+    }
+
+    #[test]
+    fn a_device_of_ours_is_external() {
+        let data = vec![InfoVxlan::CollectMetadata(true), InfoVxlan::Port(8472)];
+        assert_eq!(
+            kind(&device("flannel.1", data.clone(), true), 8472).unwrap(),
+            OverlayKind::External
+        );
+        assert!(refusal(&device("flannel.1", data, false)).contains("resolves neighbours"));
+    }
+
+    #[test]
+    fn another_identifier_port_or_kind_is_refused_with_what_to_do() {
+        for (link, word) in [
+            (classic(2, 8472), "VNI 2 instead of 1"),
+            (classic(1, 4789), "UDP port 4789 instead of 8472"),
+            (Link { kind: Some(InfoKind::Dummy), data: None, ..classic(1, 8472) }, "not a vxlan"),
+        ] {
+            let text = refusal(&link);
+            assert!(text.contains(word) && text.contains("ip link del flannel.1"), "{text}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use rtnetlink::RouteMessageBuilder;
 use tartan_core::desired::NextHop;
 
 use super::error::errno;
+use super::uplink::DefaultRoute;
 use super::{Host, HostError};
 
 /// The gateway of the pod network's route: one neighbour for all of it, that
@@ -74,11 +75,8 @@ impl Host {
         Ok(true)
     }
 
-    /// How the kernel would send to a node.
-    ///
-    /// # Errors
-    /// When the kernel refuses; no route at all is `None`.
-    pub async fn next_hop(&self, node: Ipv4Addr) -> Result<Option<NextHop>, HostError> {
+    /// How the kernel would send to a node; no route at all is `None`.
+    pub(super) async fn next_hop(&self, node: Ipv4Addr) -> Result<Option<NextHop>, HostError> {
         let route = self.route_to(node).await?;
         Ok(route
             .map(|route| NextHop { via: route.gateway.unwrap_or(node), ifindex: route.ifindex }))
@@ -100,14 +98,19 @@ impl Host {
         }
     }
 
-    /// The interface of the main table's first default route.
-    pub(super) async fn default_route_interface(&self) -> Result<Option<u32>, HostError> {
+    /// The main table's first default route.
+    pub(super) async fn default_route(&self) -> Result<DefaultRoute, HostError> {
         let routes = self.routes().await?;
         let default = routes.iter().find(|route| {
             route.header.destination_prefix_length == 0
                 && route.header.table == RouteHeader::RT_TABLE_MAIN
+                && route.header.kind == RouteType::Unicast
         });
-        Ok(default.and_then(read_route).map(|route| route.ifindex))
+        Ok(match default.map(read_route) {
+            None => DefaultRoute::Missing,
+            Some(None) => DefaultRoute::Several,
+            Some(Some(route)) => DefaultRoute::Through(route.ifindex),
+        })
     }
 
     pub(super) async fn routes(&self) -> Result<Vec<RouteMessage>, HostError> {

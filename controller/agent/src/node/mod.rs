@@ -4,26 +4,29 @@
 //! Every step observes first and does nothing when nothing differs, so the
 //! loop may run at any time, after any crash, and beside traffic.
 
+mod cni_conf;
+mod lease;
+mod memory;
 mod report;
 mod tables;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tartan_common::Mtu;
+use tartan_common::{Mac, Mtu};
 use tartan_core::conflict::{self, Observer, Peers};
 use tartan_core::desired::{self, Desired, HostFacts};
 use tartan_core::state::{AgentState, STATE_FILE};
 use tartan_core::subnet_env::SubnetEnv;
-use tartan_core::{Lease, LeaseBackend, VxlanData};
 use tartan_datapath::{Adoption, NodeHook, Pods, attach_node_hook, ensure_programs};
 use tracing::{info, warn};
 
-use self::tables::{KnownPods, Tables};
+use self::memory::Memory;
+use self::tables::{KnownPods, Tables, Trust};
+use crate::health::{Check, Health};
 use crate::host::{Host, Overlay, OverlaySpec, Uplink};
 use crate::settings::Settings;
-use crate::store::LeaseStore;
+use crate::store::{LeaseStore, OwnLeases, Snapshot, Wishes};
 
 /// Even without an event everything is looked at this often: what somebody
 /// deletes without the kernel telling (a pin, a map entry) comes back.
@@ -34,25 +37,52 @@ pub struct Node<S> {
     settings: Settings,
     host: Host,
     store: S,
-    own: Lease,
+    health: Health,
+    /// Where the pass is.
+    check: Check,
+    /// What the node holds: by the store's word, or from memory while it gives none.
+    own: Option<OwnLeases>,
+    snapshot: Option<Snapshot>,
+    /// Whose word the snapshot is.
+    trust: Trust,
+    /// What the kernel's tables were brought to, and when they were last read.
+    applied: Option<(Desired, Instant)>,
+    wishes: Wishes,
+    memory: Memory,
+    /// Addresses for devices that never had one.
+    new_macs: Option<(Mac, Mac)>,
     replace_programs: bool,
     pods: KnownPods,
+    /// What the store said against what the node holds.
+    objection: Option<String>,
     last: Option<AgentState>,
 }
 
 impl<S: LeaseStore> Node<S> {
-    /// A node that holds `own`.
-    pub fn new(settings: Settings, host: Host, store: S, own: Lease) -> Self {
+    /// A node that remembers what it knew last.
+    pub fn new(settings: Settings, host: Host, store: S, health: Health) -> Self {
+        let memory = Memory::open(settings.last_known_file.clone(), &settings);
         let replace_programs = settings.replace_programs;
-        Self {
+        let mut node = Self {
             settings,
             host,
             store,
-            own,
+            health,
+            check: Check::Uplink,
+            own: None,
+            snapshot: None,
+            trust: Trust::Memory,
+            applied: None,
+            wishes: Wishes::default(),
+            memory,
+            new_macs: None,
             replace_programs,
             pods: KnownPods::default(),
+            objection: None,
             last: None,
-        }
+        };
+        node.remember();
+        node
     }
 
     /// Where leases come from.
@@ -60,10 +90,10 @@ impl<S: LeaseStore> Node<S> {
         &self.store
     }
 
-    /// This node's lease.
+    /// What this node holds, if it holds anything yet.
     #[must_use]
-    pub fn own(&self) -> &Lease {
-        &self.own
+    pub fn own(&self) -> Option<&OwnLeases> {
+        self.own.as_ref()
     }
 
     /// One pass.
@@ -72,54 +102,87 @@ impl<S: LeaseStore> Node<S> {
     /// The first step that failed; those before it are done, and what was
     /// there before goes on working.
     pub async fn reconcile(&mut self) -> Result<()> {
-        let uplink = self.host.uplink(&self.settings.uplink).await?;
-        let spec = overlay_spec(&self.settings, &self.own, &uplink)?;
+        let outcome = self.pass().await;
+        let standing = self.store.standing();
+        self.health.store(standing.trouble);
+        match &outcome {
+            Ok(()) => self.health.passed(),
+            Err(problem) => self.health.failed(self.check, &format!("{problem:#}")),
+        }
+        outcome
+    }
+
+    async fn pass(&mut self) -> Result<()> {
+        self.check = Check::Uplink;
+        let uplink = self.uplink().await?;
+        self.check = Check::Lease;
+        let own = self.hold(&uplink).await?;
+        self.check = Check::Overlay;
+        let spec = overlay_spec(&self.settings, &own, &uplink)?;
         let overlay = self.host.ensure_overlay(&spec).await?;
         if overlay.created {
             info!(device = spec.name, mtu = %spec.mtu, mac = %overlay.mac, "created the overlay device");
         }
-        self.publish(&uplink, &overlay).await?;
-        let peers = self.peers().await?;
-        let desired = self.desired(&uplink, &overlay, &spec, &peers).await?;
+        self.check = Check::Peers;
+        let peers = self.peers(&own).await?;
+        let desired = self.desired(&uplink, &overlay, &spec, &own, &peers).await?;
+        self.check = Check::Programs;
         self.program(&uplink, &overlay, &spec, &desired)?;
-        self.connect_host(&spec, &overlay).await?;
-        self.repair_pods().await?;
-        self.write_subnet_env(&spec)?;
-        self.report(report::state(
-            &self.settings,
-            &self.own,
-            &uplink,
-            &overlay,
-            &spec,
-            &peers,
-            &desired,
-        ))
+        self.check = Check::Routes;
+        self.connect_host(&spec, &overlay, &own).await?;
+        self.check = Check::Pods;
+        self.repair_pods(&own, overlay.created).await?;
+        self.check = Check::SubnetFile;
+        self.write_subnet_env(&spec, &own)?;
+        let service = self.open_for_pods();
+        let faults = self.snapshot.as_ref().map(|all| all.faults.clone()).unwrap_or_default();
+        let settings = self.settings.clone();
+        self.report(&report::Pass {
+            settings: &settings,
+            own: &own,
+            uplink: &uplink,
+            overlay: &overlay,
+            spec: &spec,
+            peers: &peers,
+            faults: &faults,
+            desired: &desired,
+            ready: service.is_ok(),
+        })?;
+        service
     }
 
-    /// Publishes the lease again when what it says is no longer true.
-    async fn publish(&mut self, uplink: &Uplink, overlay: &Overlay) -> Result<()> {
-        let vni = Some(self.settings.conf.backend.vni);
-        let lease = Lease {
-            public_ip: uplink.public_ip,
-            backend: LeaseBackend::Vxlan(VxlanData { vni, vtep_mac: overlay.mac }),
-            ..self.own.clone()
-        };
-        if !lease.same_data(&self.own) {
-            info!(subnet = %lease.subnet.net(), public_ip = %lease.public_ip, mac = %overlay.mac,
-                "publishing the lease again: the node changed");
-            self.own = self.store.publish(&lease).await?;
+    /// What comes last: the cluster may send pods.
+    fn open_for_pods(&mut self) -> Result<()> {
+        self.check = Check::Published;
+        let standing = self.store.standing();
+        if !standing.published && !self.memory.was_published() {
+            return Err(NotPublished(standing.trouble).into());
         }
+        self.check = Check::CniConf;
+        if let Some(conf) = &self.settings.cni_conf {
+            cni_conf::install(conf)?;
+        }
+        self.store.announce_ready();
         Ok(())
     }
 
-    async fn peers(&self) -> Result<Peers> {
-        let snapshot = self.store.list().await?;
+    async fn peers(&mut self, own: &OwnLeases) -> Result<Peers> {
+        match self.store.list().await {
+            Ok(snapshot) => {
+                self.snapshot = Some(snapshot);
+                self.trust = Trust::Store;
+                self.memorise(own);
+            }
+            Err(error) if error.is_temporary() && self.snapshot.is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
         let observer = Observer {
-            own: &self.own,
+            own: &own.v4,
             network: self.settings.conf.network(),
             vni: self.settings.conf.backend.vni,
         };
-        Ok(conflict::peers(observer, &snapshot.leases))
+        let leases = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.leases);
+        Ok(conflict::peers(observer, leases))
     }
 
     async fn desired(
@@ -127,14 +190,11 @@ impl<S: LeaseStore> Node<S> {
         uplink: &Uplink,
         overlay: &Overlay,
         spec: &OverlaySpec,
+        own: &OwnLeases,
         peers: &Peers,
     ) -> Result<Desired> {
-        let mut next_hops = BTreeMap::new();
-        for peer in &peers.usable {
-            if let Some(hop) = self.host.next_hop(peer.public_ip).await? {
-                next_hops.insert(peer.public_ip, hop);
-            }
-        }
+        let nodes: Vec<_> = peers.usable.iter().map(|peer| peer.public_ip).collect();
+        let next_hops = self.host.next_hops(&nodes).await?;
         let facts = HostFacts {
             node: uplink.address,
             overlay_ifindex: overlay.ifindex,
@@ -145,7 +205,7 @@ impl<S: LeaseStore> Node<S> {
             next_hops,
         };
         let (mode, _) = self.settings.fast_path();
-        Ok(desired::desired(&self.settings.conf, &self.own, &peers.usable, &facts, mode))
+        Ok(desired::desired(&self.settings.conf, &own.v4, &peers.usable, &facts, mode))
     }
 
     /// Programs, tables, hooks, in this order: a hook never runs unconfigured.
@@ -158,19 +218,17 @@ impl<S: LeaseStore> Node<S> {
     ) -> Result<()> {
         match ensure_programs(self.replace_programs)? {
             Adoption::Adopted => {}
-            Adoption::Fresh => info!("loaded the programs"),
-            Adoption::Replaced { from } => info!(%from, "replaced the programs"),
+            Adoption::Fresh => {
+                self.applied = None;
+                info!("loaded the programs");
+            }
+            Adoption::Replaced { from } => {
+                self.applied = None;
+                info!(%from, "replaced the programs");
+            }
         }
         self.replace_programs = false;
-        let changes = Tables::open()?.apply(desired)?;
-        if changes != tables::Changes::default() {
-            info!(
-                added = changes.added,
-                removed = changes.removed,
-                configuration = changes.configuration,
-                "changed the kernel's tables"
-            );
-        }
+        self.fill_tables(desired)?;
         for hook in NodeHook::ALL {
             let (interface, ifindex) = match hook {
                 NodeHook::UplinkIngress => (&uplink.name, uplink.ifindex),
@@ -184,18 +242,38 @@ impl<S: LeaseStore> Node<S> {
         Ok(())
     }
 
+    fn fill_tables(&mut self, desired: &Desired) -> Result<()> {
+        let recent = self.applied.take().filter(|(_, read_at)| read_at.elapsed() < LOOK_EVERY);
+        let known = recent.as_ref().map(|(known, _)| known);
+        let changes = Tables::open()?.apply(desired, known, self.trust)?;
+        if changes != tables::Changes::default() {
+            info!(
+                added = changes.added,
+                removed = changes.removed,
+                configuration = changes.configuration,
+                "changed the kernel's tables"
+            );
+        }
+        // What came from memory is no reason to believe that the tables hold it, and only it.
+        if self.trust == Trust::Store {
+            let read_at = recent.map_or_else(Instant::now, |(_, read_at)| read_at);
+            self.applied = Some((desired.clone(), read_at));
+        }
+        Ok(())
+    }
+
     /// Pods whose links, routes or entries somebody deleted, and what is left of pods that are gone.
-    async fn repair_pods(&mut self) -> Result<()> {
+    async fn repair_pods(&mut self, own: &OwnLeases, device_is_new: bool) -> Result<()> {
+        let subnet = own.v4.subnet;
         for veth in self.pods.orphans()? {
             let found = self.host.pod_behind(&veth).await?;
-            if let Some((address, pod)) = found.filter(|(ip, _)| self.own.subnet.contains(*ip)) {
+            if let Some((address, pod)) = found.filter(|(ip, _)| subnet.contains(*ip)) {
                 Pods::open()?.insert(address, &pod)?;
                 warn!(%address, veth, "put back the entry of a pod");
             }
         }
-        let pods = self.pods.repair()?;
-        let gateway = self.own.subnet.gateway();
-        let repaired = self.host.repair_pod_routes(&pods, gateway).await?;
+        let pods = self.pods.repair(device_is_new)?;
+        let repaired = self.host.repair_pod_routes(&pods, subnet.gateway()).await?;
         if repaired > 0 {
             warn!(repaired, "pods had lost their routes");
         }
@@ -203,38 +281,58 @@ impl<S: LeaseStore> Node<S> {
     }
 
     /// What the host stack needs to reach the pod network.
-    async fn connect_host(&self, spec: &OverlaySpec, overlay: &Overlay) -> Result<()> {
-        let subnet = self.own.subnet;
+    async fn connect_host(
+        &self,
+        spec: &OverlaySpec,
+        overlay: &Overlay,
+        own: &OwnLeases,
+    ) -> Result<()> {
+        let subnet = own.v4.subnet;
         let addresses = [subnet.first_address(), subnet.gateway()];
         let raised = self.host.raise_overlay(spec, &addresses).await?;
         let network = self.settings.conf.network();
         let source = subnet.first_address();
         let routed = self.host.ensure_network_route(network, overlay.ifindex, source).await?;
+        let removed = self.host.remove_peer_routes(network, subnet, overlay.ifindex).await?;
+        if removed > 0 {
+            info!(removed, "removed flannel's routes to single peers: one route leads to all");
+        }
         if raised || routed {
             info!(device = spec.name, %network, "connected the host to the pod network");
         }
         Ok(())
     }
 
-    fn write_subnet_env(&self, spec: &OverlaySpec) -> Result<()> {
+    fn write_subnet_env(&self, spec: &OverlaySpec, own: &OwnLeases) -> Result<()> {
         let conf = &self.settings.conf;
-        let env =
-            SubnetEnv::ipv4(conf.network(), self.own.subnet, spec.mtu.get(), self.settings.ip_masq);
+        let subnet = own.v4.subnet;
+        let mut env =
+            SubnetEnv::ipv4(conf.network(), subnet, spec.mtu.get(), self.settings.ip_masq);
+        if let (Some(network), Some(lease)) = (conf.ipv6_network, &own.v6) {
+            env.add_ipv6(network, lease.subnet);
+        }
         let path = &self.settings.subnet_file;
         if std::fs::read_to_string(path).is_ok_and(|text| text == env.render()) {
             return Ok(());
         }
         env.write(path)
             .with_context(|| format!("Failed to write subnet file {}", path.display()))?;
-        info!(file = %path.display(), subnet = %self.own.subnet.net(), mtu = %spec.mtu, "wrote the subnet file");
+        info!(file = %path.display(), subnet = %subnet.net(), mtu = %spec.mtu, "wrote the subnet file");
         Ok(())
     }
 
-    fn report(&mut self, state: AgentState) -> Result<()> {
+    fn report(&mut self, pass: &report::Pass<'_>) -> Result<()> {
+        let mut state = report::state(pass, &self.store.describe());
+        state.problems.extend(self.objection.clone());
+        state.store_trouble = self.store.standing().trouble;
+        state.problems.extend(self.memory.trouble());
         if self.last.as_ref() == Some(&state) && std::path::Path::new(STATE_FILE).exists() {
             return Ok(());
         }
         report::log_changes(self.last.as_ref(), &state);
+        for notice in report::notices(self.last.as_ref(), &state) {
+            self.store.tell(notice);
+        }
         state
             .write(std::path::Path::new(STATE_FILE))
             .with_context(|| format!("cannot write {STATE_FILE}"))?;
@@ -245,7 +343,8 @@ impl<S: LeaseStore> Node<S> {
     /// How long until the next look at everything, if nothing happens before.
     #[must_use]
     pub fn next_look(&self) -> Duration {
-        if self.pods.any_in_the_making() { tables::MAKING } else { LOOK_EVERY }
+        let pods = if self.pods.any_in_the_making() { tables::MAKING } else { LOOK_EVERY };
+        self.memory.due_in().map_or(pods, |due| pods.min(due))
     }
 
     /// Says in the state file that something is wrong; forwarding goes on.
@@ -260,12 +359,20 @@ impl<S: LeaseStore> Node<S> {
     }
 }
 
+/// Everything is in place on the node, but no other node knows of it yet.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "other nodes cannot find this one yet: {}",
+    .0.as_deref().unwrap_or("the store has not confirmed its lease")
+)]
+pub struct NotPublished(Option<String>);
+
 /// The overlay device's shape on this uplink.
-fn overlay_spec(settings: &Settings, own: &Lease, uplink: &Uplink) -> Result<OverlaySpec> {
+fn overlay_spec(settings: &Settings, own: &OwnLeases, uplink: &Uplink) -> Result<OverlaySpec> {
     let outer: Mtu = settings.conf.backend.mtu.unwrap_or(uplink.mtu);
     let mtu = outer.inside_tunnel().with_context(|| {
         format!("the uplink {} with MTU {outer} is too small for a tunnel", uplink.name)
     })?;
-    let mac = own.vtep_mac().context("the node's own lease has no VTEP MAC address")?;
+    let mac = own.v4.vtep_mac().context("the node's own lease has no VTEP MAC address")?;
     Ok(OverlaySpec { name: settings.overlay_name(), port: settings.conf.backend.port, mtu, mac })
 }

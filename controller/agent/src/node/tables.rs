@@ -34,23 +34,43 @@ impl Tables {
     }
 
     /// Brings the tables to the desired state. What is there and right is not written again.
-    pub(super) fn apply(&mut self, desired: &Desired) -> Result<Changes, DatapathError> {
+    ///
+    /// `known` is what they hold, where that was seen a moment ago: reading the tables of a large
+    /// cluster takes longer than changing a few entries. With [`Trust::Memory`] entries that are
+    /// there already stay as they are, because the memory may be older than they.
+    pub(super) fn apply(
+        &mut self,
+        desired: &Desired,
+        known: Option<&Desired>,
+        trust: Trust,
+    ) -> Result<Changes, DatapathError> {
         let mut changes = Changes { configuration: self.configure(desired)?, ..Changes::default() };
-        let nodes = difference(self.nodes.entries()?, &desired.nodes);
-        let peers = difference(self.peers.entries()?, &desired.peers);
-        for (key, value) in &nodes.wrong {
+        let (nodes, peers) = match known {
+            Some(known) => {
+                (difference(&known.nodes, &desired.nodes), difference(&known.peers, &desired.peers))
+            }
+            None => (
+                difference(&self.nodes.entries()?.into_iter().collect(), &desired.nodes),
+                difference(&self.peers.entries()?.into_iter().collect(), &desired.peers),
+            ),
+        };
+        // Another node is the same to us only while we are the same ourselves.
+        let trust = if changes.configuration { Trust::Store } else { trust };
+        let (nodes, peers) = (nodes.within(trust), peers.within(trust));
+        // A subnet that changes hands must not have two senders for a moment.
+        for key in &nodes.surplus {
+            self.nodes.remove(*key)?;
+        }
+        for (key, value) in nodes.changes() {
             self.nodes.insert(*key, value)?;
         }
-        for (key, value) in &peers.wrong {
+        for (key, value) in peers.changes() {
             self.peers.insert(*key, value)?;
         }
         for key in &peers.surplus {
             self.peers.remove(*key)?;
         }
-        for key in &nodes.surplus {
-            self.nodes.remove(*key)?;
-        }
-        changes.added = peers.wrong.len();
+        changes.added = peers.missing.len() + peers.wrong.len();
         changes.removed = peers.surplus.len();
         Ok(changes)
     }
@@ -72,23 +92,49 @@ fn with_epoch(wanted: NodeConfig, current: Option<&NodeConfig>) -> NodeConfig {
     NodeConfig { epoch, ..wanted }
 }
 
+/// Whose word the desired state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The store's, of now.
+    Store,
+    /// Our own memory, of some time ago.
+    Memory,
+}
+
 struct Difference<V> {
+    missing: Vec<(Ipv4Addr, V)>,
     wrong: Vec<(Ipv4Addr, V)>,
     surplus: Vec<Ipv4Addr>,
 }
 
+impl<V> Difference<V> {
+    fn within(mut self, trust: Trust) -> Self {
+        if trust == Trust::Memory {
+            self.wrong.clear();
+            self.surplus.clear();
+        }
+        self
+    }
+
+    fn changes(&self) -> impl Iterator<Item = &(Ipv4Addr, V)> {
+        self.wrong.iter().chain(&self.missing)
+    }
+}
+
 fn difference<V: Copy + PartialEq>(
-    actual: Vec<(Ipv4Addr, V)>,
+    actual: &BTreeMap<Ipv4Addr, V>,
     wanted: &BTreeMap<Ipv4Addr, V>,
 ) -> Difference<V> {
-    let actual: BTreeMap<_, _> = actual.into_iter().collect();
-    let wrong = wanted
-        .iter()
-        .filter(|(key, value)| actual.get(key) != Some(value))
-        .map(|(key, value)| (*key, *value))
-        .collect();
-    let surplus = actual.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-    Difference { wrong, surplus }
+    let mut found = Difference { missing: Vec::new(), wrong: Vec::new(), surplus: Vec::new() };
+    for (key, value) in wanted {
+        match actual.get(key) {
+            Some(present) if present == value => {}
+            Some(_) => found.wrong.push((*key, *value)),
+            None => found.missing.push((*key, *value)),
+        }
+    }
+    found.surplus = actual.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+    found
 }
 
 /// How long a pod is left to the CNI plugin that is making it.
@@ -105,8 +151,9 @@ pub(super) struct KnownPods {
 impl KnownPods {
     /// Brings every pod's programs in order and forgets pods whose veth is gone.
     /// Returns the pods that are left, address and interface, without those
-    /// that the plugin may still be making.
-    pub(super) fn repair(&mut self) -> Result<Vec<(Ipv4Addr, u32)>> {
+    /// that the plugin may still be making. Where the overlay device was made just now, they are
+    /// among them too: the old device took the routes of every pod with it.
+    pub(super) fn repair(&mut self, device_is_new: bool) -> Result<Vec<(Ipv4Addr, u32)>> {
         for (veth, alive) in pod_pins()? {
             if !alive {
                 detach_pod(&veth)?;
@@ -124,7 +171,12 @@ impl KnownPods {
                 }
                 continue;
             };
-            if self.is_settled(address, pod.ifindex) && attached(address, pod.ifindex, &veth) {
+            let is_whole = if self.is_settled(address, pod.ifindex) {
+                attached(address, pod.ifindex, &veth)
+            } else {
+                device_is_new
+            };
+            if is_whole {
                 left.push((address, pod.ifindex));
             }
         }
@@ -192,13 +244,26 @@ fn attached(address: Ipv4Addr, ifindex: u32, veth: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn at(n: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, n)
+    }
+
+    fn found() -> Difference<u8> {
+        let actual = BTreeMap::from([(at(1), 1), (at(2), 2), (at(3), 3)]);
+        difference(&actual, &BTreeMap::from([(at(1), 1), (at(2), 9), (at(4), 4)]))
+    }
+
     #[test]
     fn only_what_differs_is_written() {
-        let at = |n| Ipv4Addr::new(10, 0, 0, n);
-        let actual = vec![(at(1), 1), (at(2), 2), (at(3), 3)];
-        let wanted = BTreeMap::from([(at(1), 1), (at(2), 9), (at(4), 4)]);
-        let difference = difference(actual, &wanted);
-        assert_eq!(difference.wrong, [(at(2), 9), (at(4), 4)]);
+        let difference = found().within(Trust::Store);
+        assert_eq!(difference.changes().copied().collect::<Vec<_>>(), [(at(2), 9), (at(4), 4)]);
         assert_eq!(difference.surplus, [at(3)]);
+    }
+
+    #[test]
+    fn a_memory_adds_and_neither_changes_nor_removes() {
+        let difference = found().within(Trust::Memory);
+        assert_eq!(difference.changes().copied().collect::<Vec<_>>(), [(at(4), 4)]);
+        assert!(difference.surplus.is_empty());
     }
 }

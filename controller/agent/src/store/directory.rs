@@ -25,7 +25,9 @@ use tracing::warn;
 
 use self::claim::Registry;
 use self::watch::Watch;
-use super::{Fault, LeaseRequest, LeaseStore, Snapshot, StoreError};
+use super::{
+    Fault, LeaseRequest, LeaseStore, Notice, OwnLeases, Snapshot, Standing, StoreError, Wishes,
+};
 
 /// How long a lease is in force after it was renewed: flannel's 24 hours.
 pub const TTL: Duration = Duration::from_hours(24);
@@ -93,12 +95,28 @@ impl DirectoryStore {
         spawn_blocking(move || work(&registry)).await.unwrap_or(Err(StoreError::Stopping))
     }
 
+    /// Takes a subnet: the node's own lease with the data of `request`, or a new one.
+    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, StoreError> {
+        let request = request.clone();
+        self.blocking(move |registry| registry.acquire(&request)).await
+    }
+
+    /// Writes what is held again if `request` says something else.
+    async fn publish(&self, request: &LeaseRequest, held: &Lease) -> Result<Lease, StoreError> {
+        let (public_ip, backend) = (request.public_ip, request.lease_backend());
+        let lease = Lease { public_ip, backend, ..held.clone() };
+        if lease.same_data(held) {
+            return Ok(lease);
+        }
+        self.blocking(move |registry| registry.put(&lease, false)).await
+    }
+
     fn snapshot(&self, listing: files::Listing) -> Snapshot {
         let (expired, leases): (Vec<Lease>, Vec<Lease>) =
             listing.leases.into_iter().partition(|lease| self.registry.is_expired(lease));
         self.watch.set_due(self.next_expiry(&leases));
         self.report(&listing.faults);
-        Snapshot { leases, expired, faults: listing.faults }
+        Snapshot { leases, leases6: Vec::new(), expired, faults: listing.faults }
     }
 
     fn next_expiry(&self, leases: &[Lease]) -> Option<SystemTime> {
@@ -119,19 +137,21 @@ impl DirectoryStore {
 }
 
 impl LeaseStore for DirectoryStore {
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, StoreError> {
-        let request = request.clone();
-        self.blocking(move |registry| registry.acquire(&request)).await
+    async fn hold(
+        &self,
+        request: &LeaseRequest,
+        held: Option<&OwnLeases>,
+    ) -> Result<OwnLeases, StoreError> {
+        let v4 = match held {
+            None => self.acquire(request).await?,
+            Some(held) => self.publish(request, &held.v4).await?,
+        };
+        Ok(OwnLeases { v4, v6: None })
     }
 
-    async fn publish(&self, lease: &Lease) -> Result<Lease, StoreError> {
-        let lease = lease.clone();
-        self.blocking(move |registry| registry.put(&lease, false)).await
-    }
-
-    async fn renew(&self, lease: &Lease) -> Result<Lease, StoreError> {
-        let lease = lease.clone();
-        self.blocking(move |registry| registry.put(&lease, true)).await
+    async fn renew(&self, held: &OwnLeases) -> Result<(), StoreError> {
+        let lease = held.v4.clone();
+        self.blocking(move |registry| registry.put(&lease, true)).await.map(drop)
     }
 
     async fn list(&self) -> Result<Snapshot, StoreError> {
@@ -142,6 +162,25 @@ impl LeaseStore for DirectoryStore {
 
     async fn changed(&self) {
         self.watch.changed().await;
+    }
+
+    async fn wishes(&self, node_name: &str) -> Result<Wishes, StoreError> {
+        let listing = self.blocking(|registry| files::read_all(&registry.dir)).await?;
+        let own = listing.leases.iter().find(|lease| lease.node_name == node_name);
+        Ok(Wishes { vtep_mac: own.and_then(Lease::vtep_mac), ..Wishes::default() })
+    }
+
+    fn standing(&self) -> Standing {
+        // What is held is in a file already.
+        Standing { trouble: None, published: true }
+    }
+
+    fn announce_ready(&self) {}
+
+    fn tell(&self, _notice: Notice) {}
+
+    fn describe(&self) -> String {
+        format!("directory {}", self.registry.dir.display())
     }
 }
 

@@ -4,9 +4,12 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use ipnet::Ipv4Net;
 use tartan_core::PodCidr;
 use tartan_core::alloc::OutOfSubnets;
 use thiserror::Error;
+
+use super::NoticeKind;
 
 const NOT_WRITABLE: [io::ErrorKind; 2] =
     [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
@@ -109,12 +112,109 @@ pub enum StoreError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The configuration of the Kubernetes client is wrong. The beginning is flannel's wording.
+    #[error("fail to create kubernetes config: {0}")]
+    KubeConfig(String),
+    /// The agent's own Pod does not tell the node's name. The wording is flannel's.
+    #[error("{0}: set NODE_NAME (fieldRef spec.nodeName), or let the agent read its own Pod")]
+    PodSpec(String),
+    /// The Kubernetes API has not told us of the cluster yet.
+    #[error("the Kubernetes API has not answered yet ({trouble}): check that this node reaches it")]
+    NotSynced {
+        /// What went wrong last.
+        trouble: String,
+    },
+    /// There is no Node of our name.
+    #[error(
+        "there is no Node {node} in the cluster: register it (the kubelet does), or correct \
+         NODE_NAME"
+    )]
+    NoNode {
+        /// Our name.
+        node: String,
+    },
+    /// The Node has no podCIDR. The beginning is flannel's wording.
+    #[error(
+        "node \"{node}\" pod cidr not assigned: start kube-controller-manager with \
+         --allocate-node-cidrs=true --cluster-cidr={network}, or set spec.podCIDR of the Node"
+    )]
+    NoPodCidr {
+        /// Our name.
+        node: String,
+        /// The pod network of net-conf.
+        network: Ipv4Net,
+    },
+    /// The Node's podCIDR cannot be used.
+    #[error("node \"{node}\": {what}")]
+    PodCidrUnusable {
+        /// Our name.
+        node: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// The agent is stopping.
     #[error("the agent is stopping: start it again")]
     Stopping,
 }
 
 impl StoreError {
+    /// Whether waiting may help: nothing is wrong with the node itself.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::NotSynced { .. }
+            | Self::PodSpec(_)
+            | Self::NoNode { .. }
+            | Self::NoPodCidr { .. }
+            | Self::PodCidrUnusable { .. } => true,
+            Self::Missing(_)
+            | Self::NotADirectory(_)
+            | Self::NotWritable { .. }
+            | Self::Full { .. }
+            | Self::NoHardLinks { .. }
+            | Self::Io { .. }
+            | Self::Conflict { .. }
+            | Self::AddressInUse { .. }
+            | Self::OutOfSubnets(_)
+            | Self::Contended { .. }
+            | Self::Locked { .. }
+            | Self::KubeConfig(_)
+            | Self::Stopping => false,
+        }
+    }
+
+    /// What the store has against what the node holds, where it was asked and answered.
+    #[must_use]
+    pub fn objection(&self) -> Option<String> {
+        let is_silent = matches!(self, Self::NotSynced { .. } | Self::PodSpec(_));
+        (self.is_temporary() && !is_silent).then(|| self.to_string())
+    }
+
+    /// The kind of Event that an operator should see.
+    #[must_use]
+    pub fn notice_kind(&self) -> Option<NoticeKind> {
+        match self {
+            Self::NoPodCidr { .. } => Some(NoticeKind::PodCidrMissing),
+            Self::PodCidrUnusable { .. } => Some(NoticeKind::PodCidrUnusable),
+            Self::NotSynced { .. }
+            | Self::KubeConfig(_)
+            | Self::PodSpec(_)
+            | Self::NoNode { .. }
+            | Self::Missing(_)
+            | Self::NotADirectory(_)
+            | Self::NotWritable { .. }
+            | Self::Full { .. }
+            | Self::NoHardLinks { .. }
+            | Self::Io { .. }
+            | Self::Conflict { .. }
+            | Self::AddressInUse { .. }
+            | Self::OutOfSubnets(_)
+            | Self::Contended { .. }
+            | Self::Locked { .. }
+            | Self::Stopping => None,
+        }
+    }
+
     /// The error for what the kernel said while the agent tried to `action` the file `path`.
     #[must_use]
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use tartan_common::Vni;
-
-use crate::PodCidr;
 
 /// Why a lease is no peer. Its text is the caption and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,24 +15,26 @@ pub enum RefusedReason {
     /// The subnet shares addresses with ours.
     OverlapsOurs {
         /// Our subnet.
-        ours: PodCidr,
+        ours: IpNet,
     },
     /// The subnet shares addresses with that of another node, whose claim is older.
     OverlapsPeer {
         /// The node whose claim holds.
         winner: String,
     },
-    /// The node's address is that of another node, which was there more recently.
+    /// The node's address is that of another node, which was there more recently, or first.
     SharedAddress {
         /// The node that the address is taken to be.
         winner: String,
     },
     /// The VTEP MAC address is ours: the kernel would take our packets for its own.
     OurVtepMac,
+    /// The VTEP MAC address is zero or a group's: the kernel would drop our packets.
+    UnusableVtepMac,
     /// The subnet is not part of the pod network.
     OutsideNetwork {
         /// The pod network.
-        network: Ipv4Net,
+        network: IpNet,
     },
     /// The subnet is larger or smaller than the cluster's.
     PrefixLength {
@@ -58,7 +58,7 @@ pub enum RefusedReason {
     /// The node's address is a pod address: packets to it would go round in circles.
     AddressInNetwork {
         /// The pod network.
-        network: Ipv4Net,
+        network: IpNet,
     },
 }
 
@@ -74,9 +74,10 @@ impl RefusedReason {
                 format!("the subnet overlaps that of {winner}, whose claim is older")
             }
             Self::SharedAddress { winner } => {
-                format!("the node's address is also that of {winner}, which was renewed later")
+                format!("the node's address is also that of {winner}, whose lease holds")
             }
             Self::OurVtepMac => "the VTEP MAC address is this node's".to_owned(),
+            Self::UnusableVtepMac => "no device can have this VTEP MAC address".to_owned(),
             Self::OutsideNetwork { network } => format!("the subnet is not part of {network}"),
             Self::PrefixLength { wanted } => format!("the subnet is not a /{wanted}"),
             Self::BackendType { found } => format!("the backend type is {found:?}, not \"vxlan\""),
@@ -93,18 +94,30 @@ impl RefusedReason {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::OurNodeName => "remove the stale lease, or give each node its own NODE_NAME",
-            Self::OurAddress => "remove the lease of the node that had the address before",
+            Self::OurAddress => {
+                "remove the lease of the node that had the address before (in Kubernetes: delete \
+                 the Node that is gone)"
+            }
             Self::OverlapsOurs { .. } | Self::OverlapsPeer { .. } => {
-                "remove one of the two leases and restart its node's agent"
+                "remove one of the two leases and restart its node's agent (in Kubernetes: delete \
+                 and recreate one of the two Nodes, so that it gets another podCIDR)"
             }
             Self::SharedAddress { .. } => {
-                "remove the stale lease, or set --public-ip on one of the two nodes"
+                "remove the stale lease, or set --public-ip on one of the two nodes (in \
+                 Kubernetes: delete the Node that is gone, or correct its public-ip annotations)"
             }
             Self::OurVtepMac => {
                 "delete flannel.<VNI> on one of the two nodes and restart its agent"
             }
-            Self::OutsideNetwork { .. } => "use the same Network in every node's net-conf",
-            Self::PrefixLength { .. } => "use the same SubnetLen in every node's net-conf",
+            Self::UnusableVtepMac => "restart the agent of that node",
+            Self::OutsideNetwork { .. } => {
+                "use the same Network in every node's net-conf (in Kubernetes: the --cluster-cidr \
+                 of kube-controller-manager)"
+            }
+            Self::PrefixLength { .. } => {
+                "use the same SubnetLen in every node's net-conf (in Kubernetes: one \
+                 --node-cidr-mask-size)"
+            }
             Self::BackendType { .. } => "use Backend.Type \"vxlan\" in every node's net-conf",
             Self::OtherVni { .. } => "use the same Backend.VNI in every node's net-conf",
             Self::UnusableAddress => "set --public-ip on that node",

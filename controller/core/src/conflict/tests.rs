@@ -51,7 +51,7 @@ fn other_nodes_are_peers_and_the_own_lease_is_not() {
 #[test]
 fn each_fault_has_its_own_reason() {
     let network = "10.244.0.0/16".parse().unwrap();
-    let ours = own().subnet;
+    let ours = own().subnet.net().into();
     assert_eq!(why(lease("me", 2, "10.244.2.0/24")), RefusedReason::OurNodeName);
     assert_eq!(why(lease("b", 1, "10.244.2.0/24")), RefusedReason::OurAddress);
     assert_eq!(why(lease("b", 2, "10.244.0.0/22")), RefusedReason::OverlapsOurs { ours });
@@ -59,6 +59,10 @@ fn each_fault_has_its_own_reason() {
     assert_eq!(why(lease("b", 2, "10.244.2.0/25")), RefusedReason::PrefixLength { wanted: 24 });
     let with_backend = |backend| Lease { backend, ..lease("b", 2, "10.244.2.0/24") };
     assert_eq!(why(with_backend(own().backend)), RefusedReason::OurVtepMac);
+    for mac in [Mac([0; 6]), Mac([1, 0, 0x5e, 0, 0, 1])] {
+        let data = LeaseBackend::Vxlan(VxlanData::new(vni(1), mac));
+        assert_eq!(why(with_backend(data)), RefusedReason::UnusableVtepMac);
+    }
     let found = "host-gw".to_owned();
     let other = LeaseBackend::Other(found.clone());
     assert_eq!(why(with_backend(other)), RefusedReason::BackendType { found });
@@ -116,16 +120,28 @@ fn of_two_nodes_at_one_address_the_one_renewed_last_is_there() {
 }
 
 #[test]
+fn of_two_nodes_at_one_address_whose_leases_do_not_expire_the_older_one_is_there() {
+    let forever = |node, subnet, claimed| Lease {
+        renewed_at: None,
+        claimed_at: Timestamp::from_unix_seconds(claimed),
+        ..lease(node, 2, subnet)
+    };
+    let judged = judged(&[forever("b", "10.244.2.0/24", 70), forever("c", "10.244.3.0/24", 60)]);
+    assert_eq!(names(&judged), ["c"]);
+}
+
+#[test]
 fn every_reason_has_its_own_caption_and_says_what_to_do() {
     let name = || "n".to_owned();
     let network = "10.0.0.0/8".parse().unwrap();
     let reasons = [
         RefusedReason::OurNodeName,
         RefusedReason::OurAddress,
-        RefusedReason::OverlapsOurs { ours: own().subnet },
+        RefusedReason::OverlapsOurs { ours: own().subnet.net().into() },
         RefusedReason::OverlapsPeer { winner: name() },
         RefusedReason::SharedAddress { winner: name() },
         RefusedReason::OurVtepMac,
+        RefusedReason::UnusableVtepMac,
         RefusedReason::OutsideNetwork { network },
         RefusedReason::PrefixLength { wanted: 24 },
         RefusedReason::BackendType { found: name() },
@@ -140,7 +156,8 @@ fn every_reason_has_its_own_caption_and_says_what_to_do() {
     assert_eq!(
         reasons[2].to_string(),
         "the subnet overlaps this node's 10.244.1.0/24: \
-         remove one of the two leases and restart its node's agent"
+         remove one of the two leases and restart its node's agent (in Kubernetes: delete and \
+         recreate one of the two Nodes, so that it gets another podCIDR)"
     );
 }
 

@@ -44,6 +44,9 @@ pub const KEYS: [&str; 13] = [
     "FastPath",
 ];
 
+/// More of an unknown key is not repeated.
+const LONGEST_KEY: usize = 60;
+
 /// Which flows may skip the host's stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FastPath {
@@ -67,6 +70,8 @@ pub struct NetConf {
     pub enable_nftables: bool,
     /// Which flows may skip the host's stack.
     pub fast_path: FastPath,
+    /// The IPv6 pod network of a dual-stack cluster: leased and published, not forwarded yet.
+    pub ipv6_network: Option<Ipv6Net>,
     /// The tunnel's settings.
     pub backend: VxlanConf,
 }
@@ -129,7 +134,7 @@ impl fmt::Display for FastPath {
 }
 
 fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetConfError> {
-    check_families(fields, warnings)?;
+    let ipv6_network = families(fields, warnings)?;
     let enable_nftables = fields.flag("EnableNFTables")?.unwrap_or(false);
     if enable_nftables {
         let text = "EnableNFTables = true has no effect yet: no firewall rules are written";
@@ -139,11 +144,16 @@ fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetC
         pool: pool(fields)?,
         enable_nftables,
         fast_path: fast_path(fields)?,
+        ipv6_network,
         backend: backend::read(fields, warnings)?,
     })
 }
 
-fn check_families(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<(), NetConfError> {
+/// The IPv6 network, if the family is on.
+fn families(
+    fields: &Fields<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Ipv6Net>, NetConfError> {
     let ipv4 = fields.flag("EnableIPv4")?.unwrap_or(true);
     let ipv6 = fields.flag("EnableIPv6")?.unwrap_or(false);
     if !ipv4 {
@@ -155,25 +165,28 @@ fn check_families(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<(),
         let fix = "remove the key and set Network";
         return Err(NetConfError::invalid("EnableIPv4", &"false", problem, fix));
     }
-    check_ipv6_network(fields)?;
-    if ipv6 {
-        let text = "EnableIPv6 = true has no effect yet: pods get IPv4 addresses only";
-        warnings.push(format!("net-conf: {text}"));
+    // Checked even where it is switched off: a fault must not wait for the day it is used.
+    let network = ipv6_network(fields)?;
+    if !ipv6 {
+        return Ok(None);
     }
-    Ok(())
+    let text =
+        "EnableIPv6 = true: IPv6 leases are published and read, pods get IPv4 addresses only";
+    warnings.push(format!("net-conf: {text}"));
+    let fix = "write it like \"2001:cafe:42::/56\", or remove EnableIPv6";
+    network.map(Some).ok_or(NetConfError::Missing { key: "IPv6Network", fix })
 }
 
-/// Checked although it is not used, so that a fault does not wait for the day it is.
-fn check_ipv6_network(fields: &Fields<'_>) -> Result<(), NetConfError> {
+fn ipv6_network(fields: &Fields<'_>) -> Result<Option<Ipv6Net>, NetConfError> {
     let key = "IPv6Network";
     let Some(text) = fields.text(key)?.filter(|text| !text.is_empty()) else {
-        return Ok(());
+        return Ok(None);
     };
     let invalid = |_| {
         let fix = "write it like \"2001:cafe:42::/56\"";
         NetConfError::invalid(key, &Json::Text(text.to_owned()), "is not an IPv6 network", fix)
     };
-    text.parse::<Ipv6Net>().map(drop).map_err(invalid)
+    text.parse::<Ipv6Net>().map(|network| Some(network.trunc())).map_err(invalid)
 }
 
 fn pool(fields: &Fields<'_>) -> Result<SubnetPool, NetConfError> {
@@ -210,6 +223,10 @@ fn fast_path(fields: &Fields<'_>) -> Result<FastPath, NetConfError> {
 
 /// flannel ignores unknown keys in silence, and a misspelt key with them.
 fn unknown_key_warnings(object: &Object, known: &[&str], prefix: &str) -> Vec<String> {
-    let warning = |key| format!("net-conf: {prefix}{key} is not a known key and is ignored");
+    let warning = |key: &str| {
+        // A key is anybody's text: it must fit on a line of the log.
+        let key: String = key.escape_debug().take(LONGEST_KEY).collect();
+        format!("net-conf: {prefix}{key} is not a known key and is ignored")
+    };
     object.unknown_keys(known).into_iter().map(warning).collect()
 }

@@ -4,10 +4,20 @@ mod agent_restarts;
 mod all_pairs;
 mod bad_input;
 mod cni_beside_the_agent;
+mod cni_handover;
 mod cni_lifecycle;
 mod fast_share;
 mod kernel_baseline;
 mod kernel_vxlan_interop;
+mod kube_changes;
+mod kube_control_plane;
+mod kube_mixed;
+mod kube_outage;
+mod kube_permissions;
+mod kube_scale;
+mod kube_store_suite;
+mod kube_surface;
+mod kube_takeover;
 mod lab_itself;
 mod least_privilege;
 mod operator;
@@ -16,6 +26,7 @@ mod refusals;
 mod repairs;
 mod services;
 mod source_check_sender;
+mod takeover_device;
 mod wire_equality;
 
 use crate::scenario::Entry;
@@ -26,6 +37,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     kernel_baseline::SCENARIOS,
     cni_lifecycle::SCENARIOS,
     cni_beside_the_agent::SCENARIOS,
+    cni_handover::SCENARIOS,
     all_pairs::SCENARIOS,
     kernel_vxlan_interop::SCENARIOS,
     wire_equality::SCENARIOS,
@@ -39,4 +51,14 @@ pub static SCENARIOS: &[&[Entry]] = &[
     fast_share::SCENARIOS,
     least_privilege::SCENARIOS,
     bad_input::SCENARIOS,
+    takeover_device::SCENARIOS,
+    kube_control_plane::SCENARIOS,
+    kube_permissions::SCENARIOS,
+    kube_outage::SCENARIOS,
+    kube_changes::SCENARIOS,
+    kube_scale::SCENARIOS,
+    kube_store_suite::SCENARIOS,
+    kube_mixed::SCENARIOS,
+    kube_takeover::SCENARIOS,
+    kube_surface::SCENARIOS,
 ];

@@ -45,6 +45,7 @@ fn request(node: &str, last: u8) -> LeaseRequest {
         backend: VxlanData::new(Vni::new(1).unwrap(), Mac::local([last; 6])),
         pool: pool(24),
         previous: None,
+        ipv6: None,
     }
 }
 
@@ -185,6 +186,24 @@ fn a_lease_that_names_another_node_is_a_conflict_and_stays_theirs() {
         assert!(text.starts_with("lease 10.244.1.0/24 of node a is held by node b now"), "{text}");
     }
     assert_eq!(files::read_all(dir.path()).unwrap().leases, [theirs]);
+}
+
+#[tokio::test]
+async fn what_is_held_is_written_again_only_when_the_request_differs() {
+    let dir = TempDir::new().unwrap();
+    let store = DirectoryStore::open_with(dir.path(), at(noon)).unwrap();
+    let held = store.hold(&request("a", 1), None).await.unwrap();
+    let path = store.lease_path(held.v4.subnet);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(store.hold(&request("a", 1), Some(&held)).await.unwrap(), held);
+    assert!(!path.exists());
+    let moved = store.hold(&request("a", 9), Some(&held)).await.unwrap();
+    assert_eq!(moved.v4.public_ip, Ipv4Addr::new(192, 0, 2, 9));
+    assert_eq!((moved.v4.subnet, path.exists()), (held.v4.subnet, true));
+    let wishes = store.wishes("a").await.unwrap();
+    assert_eq!(wishes, Wishes { vtep_mac: moved.v4.vtep_mac(), ..Wishes::default() });
+    assert_eq!(store.wishes("b").await.unwrap(), Wishes::default());
+    assert_eq!(store.standing(), Standing { trouble: None, published: true });
 }
 
 #[test]

@@ -126,10 +126,10 @@ pub(super) fn second_agent(scenario: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
-/// A device of flannel's own making is not taken over, nor touched.
+/// A device of another network is not taken over, nor touched.
 pub(super) fn foreign_overlay(scenario: &mut Scenario) -> Result<()> {
     let lab = scenario.lab(Wire::Offloaded)?;
     let node = lab.node()?;
-    node.run("ip link add flannel.1 type vxlan id 1 dstport 8472 dev eth0 nolearning")?;
-    refuses(&node, &[], &["flannel.1", "its own peers", "ip link del flannel.1"])
+    node.run("ip link add flannel.1 type vxlan id 7 dstport 8472 dev eth0 nolearning")?;
+    refuses(&node, &[], &["flannel.1", "VNI 7 instead of 1", "ip link del flannel.1"])
 }

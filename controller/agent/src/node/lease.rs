@@ -1,0 +1,156 @@
+//! What the node holds: by the store's word, or from memory while the store
+//! gives none.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use tartan_common::Mac;
+use tartan_core::subnet_env::previous_subnet;
+use tartan_core::{LeaseBackend, VxlanData};
+use tracing::{info, warn};
+
+use super::Node;
+use crate::host::{Uplink, UplinkChoice};
+use crate::preflight;
+use crate::store::{
+    LeaseRequest, LeaseRequest6, LeaseStore, Notice, NoticeKind, OwnLeases, StoreError, Wishes,
+};
+
+impl<S: LeaseStore> Node<S> {
+    /// The uplink, by the flags and by what the operator left in the store.
+    pub(super) async fn uplink(&mut self) -> Result<Uplink> {
+        match self.store.wishes(&self.settings.node_name).await {
+            Ok(wishes) => self.heed(wishes),
+            Err(error) if error.is_temporary() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = &self.settings.uplink;
+        let choice = UplinkChoice {
+            public_ip: self.wishes.public_ip.or(flags.public_ip),
+            public_ipv6: self.wishes.public_ipv6.or(flags.public_ipv6),
+            ..flags.clone()
+        };
+        Ok(self.host.uplink(&choice).await?)
+    }
+
+    fn heed(&mut self, wishes: Wishes) {
+        let (old, new) = (&self.wishes, &wishes);
+        if (old.public_ip, old.public_ipv6) != (new.public_ip, new.public_ipv6) {
+            info!(public_ip = ?new.public_ip, public_ipv6 = ?new.public_ipv6,
+                "the node's annotations name its address");
+        }
+        self.wishes = wishes;
+    }
+
+    /// What the node holds now.
+    ///
+    /// The store is asked in every pass. While it cannot answer, or answers that the node should
+    /// hold nothing, what is held already stays: pods are using it.
+    pub(super) async fn hold(&mut self, uplink: &Uplink) -> Result<OwnLeases> {
+        let request = self.request(uplink).await?;
+        match self.store.hold(&request, self.own.as_ref()).await {
+            Ok(own) => {
+                self.objection = None;
+                self.welcome(&own);
+                self.own = Some(own.clone());
+                Ok(own)
+            }
+            Err(error) if error.is_temporary() => self.hold_on(error, &request),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn hold_on(&mut self, error: StoreError, request: &LeaseRequest) -> Result<OwnLeases> {
+        let objection = error.objection();
+        if let Some(kind) = error.notice_kind()
+            && self.objection != objection
+        {
+            self.store.tell(Notice { kind, text: error.to_string() });
+        }
+        let Some(mut own) = self.own.clone() else {
+            self.objection = objection;
+            return Err(error.into());
+        };
+        if objection.is_some() && self.objection != objection {
+            warn!(%error, subnet = %own.v4.subnet.net(), "keeping what the node holds");
+        }
+        self.objection = objection;
+        own.v4.backend = LeaseBackend::Vxlan(request.backend);
+        Ok(own)
+    }
+
+    fn welcome(&mut self, own: &OwnLeases) {
+        let before = self.own.as_ref();
+        if before.is_some_and(|before| before.v4 == own.v4) {
+            return;
+        }
+        info!(subnet = %own.v4.subnet.net(), public_ip = %own.v4.public_ip, "holding the lease");
+        if let Some(before) = before.filter(|before| before.v4.subnet != own.v4.subnet) {
+            let text = format!(
+                "the subnet of node {} is {} now and was {}: pods that were made before keep their \
+                 old addresses and cannot be reached from other nodes; delete them",
+                own.v4.node_name,
+                own.v4.subnet.net(),
+                before.v4.subnet.net()
+            );
+            warn!("{text}");
+            self.store.tell(Notice { kind: NoticeKind::SubnetChanged, text });
+        }
+    }
+
+    async fn request(&mut self, uplink: &Uplink) -> Result<LeaseRequest> {
+        let settings = &self.settings;
+        let vni = Some(settings.conf.backend.vni);
+        let previous = previous_subnet(&settings.subnet_file);
+        let (node_name, pool) = (settings.node_name.clone(), settings.conf.pool);
+        let network6 = settings.conf.ipv6_network;
+        let (mac, mac6) = self.macs().await?;
+        let ipv6 = uplink.public_ipv6.zip(network6).map(|(public_ip, network)| LeaseRequest6 {
+            public_ip,
+            backend: VxlanData { vni, vtep_mac: mac6 },
+            network,
+        });
+        Ok(LeaseRequest {
+            node_name,
+            public_ip: uplink.public_ip,
+            backend: VxlanData { vni, vtep_mac: mac },
+            pool,
+            previous,
+            ipv6,
+        })
+    }
+
+    /// The addresses of the VTEPs: of the device that is there, else as published last, else new.
+    async fn macs(&mut self) -> Result<(Mac, Mac)> {
+        let name = self.settings.overlay_name();
+        let port = self.settings.conf.backend.port;
+        let device = self.host.overlay_mac(&name, port).await?;
+        if device.is_none() && self.last.is_none() {
+            preflight::port_is_free(port)?;
+        }
+        let held = self.own.as_ref();
+        let mac = device.or(held.and_then(|own| own.v4.vtep_mac())).or(self.wishes.vtep_mac);
+        let held6 = held.and_then(|own| own.v6.as_ref()).and_then(|lease| lease.backend.vtep_mac());
+        let mac6 = held6.or(self.wishes.vtep_mac6);
+        let (new, new6) = self.new_macs()?;
+        Ok((mac.unwrap_or(new), mac6.unwrap_or(new6)))
+    }
+
+    fn new_macs(&mut self) -> Result<(Mac, Mac)> {
+        if let Some(macs) = self.new_macs {
+            return Ok(macs);
+        }
+        let macs = (random_mac()?, random_mac()?);
+        self.new_macs = Some(macs);
+        Ok(macs)
+    }
+}
+
+/// A random locally administered address, as the kernel would give the device.
+fn random_mac() -> Result<Mac> {
+    let mut bytes = [0; 6];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("cannot read /dev/urandom")?;
+    Ok(Mac::local(bytes))
+}

@@ -1,0 +1,76 @@
+//! The flags of each program. What is not named here has its upstream default.
+
+use super::identity::TOKENS;
+use super::options::{Network, Options};
+use super::pki::{ACCOUNT_KEY, ACCOUNT_PUBLIC_KEY, API_CERTIFICATE, API_KEY, CA_CERTIFICATE};
+use crate::wire::GATEWAY;
+
+const ETCD: &str = "http://127.0.0.1:2379";
+const ETCD_PEER: &str = "http://127.0.0.1:2380";
+const ISSUER: &str = "https://kubernetes.default.svc";
+/// What hands out podCIDRs, and what watches over conditions and taints of nodes.
+const CONTROLLERS: &str = "node-ipam-controller,node-lifecycle-controller";
+
+pub(super) fn etcd() -> Vec<String> {
+    words(&format!(
+        "--name lab --data-dir /mnt/control/etcd --log-level warn --unsafe-no-fsync \
+         --listen-client-urls {ETCD} --advertise-client-urls {ETCD} \
+         --listen-peer-urls {ETCD_PEER} --initial-advertise-peer-urls {ETCD_PEER} \
+         --initial-cluster lab={ETCD_PEER} --quota-backend-bytes 4294967296"
+    ))
+}
+
+pub(super) fn api_server(port: u16, options: &Options) -> Vec<String> {
+    let Options { compaction, watch_cache, .. } = options;
+    let mut flags = words(&format!(
+        "--etcd-servers={ETCD} --etcd-compaction-interval={}s --watch-cache={watch_cache} \
+         --bind-address=0.0.0.0 --advertise-address={GATEWAY} --secure-port={port} \
+         --tls-cert-file={API_CERTIFICATE} --tls-private-key-file={API_KEY} \
+         --client-ca-file={CA_CERTIFICATE} --token-auth-file={TOKENS} \
+         --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
+         --service-account-issuer={ISSUER} --api-audiences={ISSUER} \
+         --service-account-key-file={ACCOUNT_PUBLIC_KEY} \
+         --service-account-signing-key-file={ACCOUNT_KEY} \
+         --service-cluster-ip-range={} --endpoint-reconciler-type=none --allow-privileged=true \
+         --disable-admission-plugins=ServiceAccount --event-ttl=10m",
+        compaction.as_secs(),
+        services(options.network.as_ref()),
+    ));
+    flags.extend(options.api_server_flags.iter().cloned());
+    flags
+}
+
+pub(super) fn controller_manager(network: &Network, kubeconfig: &str) -> Vec<String> {
+    let (ranges, masks) = match &network.v6 {
+        None => (network.v4.clone(), format!("--node-cidr-mask-size={}", network.v4_mask)),
+        Some(v6) => (
+            format!("{},{v6}", network.v4),
+            format!(
+                "--node-cidr-mask-size-ipv4={} --node-cidr-mask-size-ipv6={}",
+                network.v4_mask, network.v6_mask
+            ),
+        ),
+    };
+    // No kubelet renews a lease here: the nodes must stay ready without one.
+    words(&format!(
+        "--kubeconfig={kubeconfig} --secure-port=0 --leader-elect=false \
+         --use-service-account-credentials=false --service-account-private-key-file={ACCOUNT_KEY} \
+         --root-ca-file={CA_CERTIFICATE} --controllers={CONTROLLERS} \
+         --allocate-node-cidrs=true --cluster-cidr={ranges} {masks} \
+         --service-cluster-ip-range={} \
+         --node-monitor-grace-period=3600s --node-startup-grace-period=3600s",
+        services(Some(network)),
+    ))
+}
+
+/// The range of Services: both families in a dual-stack cluster.
+fn services(network: Option<&Network>) -> &'static str {
+    match network {
+        Some(Network { v6: Some(_), .. }) => "10.96.0.0/16,fd00:10:96::/112",
+        Some(Network { v6: None, .. }) | None => "10.96.0.0/16",
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}

@@ -1,0 +1,233 @@
+//! What an API server has forgotten, or does not know yet.
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hyper::Method;
+use nix::sys::signal::Signal;
+
+use super::{in_step, peer_row};
+use crate::api::Client;
+use crate::control_plane::{API_PORT, BlackHole, ControlPlane, Options, User};
+use crate::ghost::Ghost;
+use crate::kernel_tables::PeerRows;
+use crate::kube_cluster::{KubeCluster, KubeMember};
+use crate::node::Node;
+use crate::process::{Place as _, eventually};
+use crate::scenario::Scenario;
+use crate::wire::{Outside, Wire};
+
+/// Until etcd has really forgotten a revision: two intervals and the work itself.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+/// How long the second API server hears nothing of etcd.
+const LAG: Duration = Duration::from_secs(12);
+
+pub(super) fn compacted(scenario: &mut Scenario) -> Result<()> {
+    let lab = scenario.lab(Wire::Offloaded)?;
+    // Without a watch cache the API server asks etcd, which has forgotten.
+    let options =
+        Options { compaction: Duration::from_secs(2), watch_cache: false, ..Options::default() };
+    let mut cluster = KubeCluster::new(&lab, &options, 2, 0)?;
+    let goes = Ghost::new("goes", 101);
+    let mut moves = Ghost::new("moves", 102);
+    goes.appear(cluster.admin())?;
+    moves.appear(cluster.admin())?;
+    let mut wanted = PeerRows::from([peer_row(&cluster.members[1])?]);
+    wanted.extend([goes.row(), moves.row()]);
+    in_step(&cluster.members[0], &wanted, Instant::now())?;
+
+    let victim = cluster.members[0].node.clone();
+    let black_hole = BlackHole::around(&victim)?;
+    cluster.admin().delete_node(&goes.name)?;
+    let last_heard = version(cluster.admin())?;
+    for number in 1..=50 {
+        moves.address = Ipv4Addr::new(172, 31, 5, number);
+        moves.publish_address(cluster.admin())?;
+    }
+    eventually("what the node saw last is forgotten", FORGOTTEN, || {
+        is_forgotten(cluster.admin(), &last_heard)
+    })?;
+    scenario.note(format!("version {last_heard} is gone"));
+    // The connections of the node are gone as well.
+    cluster.plane.restart(0)?;
+    black_hole.close()?;
+    wanted.remove(&goes.subnet.network());
+    wanted.extend([moves.row()]);
+    let took = in_step(&cluster.members[0], &wanted, Instant::now())?;
+    scenario.note(format!("in step {took:.1?} after the end of the black hole"));
+    Ok(())
+}
+
+/// The version of the list of all Nodes.
+fn version(admin: &Client) -> Result<String> {
+    let list = admin.get("/api/v1/nodes")?;
+    Ok(list["metadata"]["resourceVersion"].as_str().context("a list without version")?.to_owned())
+}
+
+/// Whether a watch from this version is refused.
+fn is_forgotten(admin: &Client, version: &str) -> Result<bool> {
+    let path = format!("/api/v1/nodes?watch=true&resourceVersion={version}&timeoutSeconds=1");
+    let answer = admin.call(&Method::GET, &path, "application/json", String::new())?;
+    let text = format!("{} {}", answer.status, answer.body);
+    Ok(text.contains("too old") || text.contains("compacted") || text.contains("410"))
+}
+
+pub(super) fn lagging(scenario: &mut Scenario) -> Result<()> {
+    let lab = scenario.lab(Wire::Offloaded)?;
+    let mut plane = ControlPlane::start(&lab, &Options::default().two_api_servers())?;
+    let mut member = KubeMember::without_agent(&plane, lab.node()?)?;
+    member.start_agent(&[])?;
+    let mut marker = Marker::new(plane.admin())?;
+    marker.raise_to(5, plane.admin())?;
+    reaches(&member, 5)?;
+
+    let watcher = Watcher::start(&member.node)?;
+    let lag = Lag::of(&plane, 1)?;
+    marker.raise_to(60, plane.admin())?;
+    reaches(&member, 60)?;
+    let stale = stale_marker(&plane)?;
+    scenario.note(format!("the second API server still says {stale}, the first 60"));
+    ensure!(stale < 60, "the second API server does not lag");
+    // From now on the node's packets for the first server reach the second.
+    member.node.shell(&format!(
+        "nft -f - <<'END'\nadd table ip lab_switch\n\
+         add chain ip lab_switch output {{ type nat hook output priority -100; }}\n\
+         add rule ip lab_switch output tcp dport {API_PORT} dnat to {}:{}\nEND",
+        crate::wire::GATEWAY,
+        API_PORT + 1
+    ))?;
+    plane.kill(0)?;
+    thread::sleep(LAG / 2);
+    // An agent that knows only what is on its disk meets the server that lags.
+    member.stop_agent(Signal::SIGKILL)?;
+    member.start_agent(&[])?;
+    thread::sleep(LAG / 2);
+    ensure!(stale_marker(&plane).is_ok_and(|stale| stale < 60), "the lag has ended too early");
+    lag.end()?;
+    let second = plane.client_at(1, &User::admin())?;
+    eventually("the second API server catches up", FORGOTTEN, || {
+        Ok(second.node("marker").is_ok())
+    })?;
+    marker.raise_to(80, &second)?;
+    let caught_up = Instant::now();
+    reaches(&member, 80)?;
+    scenario.note(format!("in step {:.1?} after the lag", caught_up.elapsed()));
+
+    plane.restart(0)?;
+    member.node.run("nft delete table ip lab_switch")?;
+    plane.kill(1)?;
+    marker.raise_to(100, plane.admin())?;
+    reaches(&member, 100)?;
+    let seen = watcher.finish()?;
+    scenario.note(format!("{} different states seen", seen.len()));
+    ensure!(seen.is_sorted(), "the state ran backwards: {seen:?}");
+    ensure!(seen.first() <= Some(&5) && seen.last() == Some(&100), "seen: {seen:?}");
+    Ok(())
+}
+
+/// A Node whose address only ever grows.
+struct Marker {
+    ghost: Ghost,
+    value: u8,
+}
+
+impl Marker {
+    fn new(admin: &Client) -> Result<Self> {
+        let ghost = Ghost { address: Ipv4Addr::new(172, 31, 7, 1), ..Ghost::new("marker", 120) };
+        ghost.appear(admin)?;
+        Ok(Self { ghost, value: 1 })
+    }
+
+    fn raise_to(&mut self, value: u8, admin: &Client) -> Result<()> {
+        while self.value < value {
+            self.value += 1;
+            self.ghost.address = Ipv4Addr::new(172, 31, 7, self.value);
+            self.ghost.publish_address(admin)?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel of the node goes by.
+fn seen(node: &Node) -> Option<u8> {
+    let subnet = Ghost::new("marker", 120).subnet.network();
+    node.peer_rows().ok()?.get(&subnet).map(|row| row.node.octets()[3])
+}
+
+fn reaches(member: &KubeMember, value: u8) -> Result<()> {
+    eventually(&format!("the node has {value}"), super::IN_STEP, || {
+        Ok(seen(&member.node) == Some(value))
+    })
+}
+
+/// What the second API server answers from memory.
+fn stale_marker(plane: &ControlPlane) -> Result<u8> {
+    let client = plane.client_at(1, &User::admin())?.with_patience(Duration::from_secs(3));
+    let nodes = client.list("/api/v1/nodes?resourceVersion=0")?;
+    let marker = nodes.iter().find(|node| node["metadata"]["name"] == "marker");
+    let key = format!("{}public-ip", crate::kube_cluster::PREFIX);
+    let address = marker.context("no marker")?["metadata"]["annotations"][&key].clone();
+    let address: Ipv4Addr = address.as_str().context("no address")?.parse()?;
+    Ok(address.octets()[3])
+}
+
+/// An API server that hears nothing of etcd, and answers what it knew.
+struct Lag;
+
+impl Lag {
+    fn of(plane: &ControlPlane, index: usize) -> Result<Self> {
+        let pid = plane.api_server_pid(index)?;
+        let sockets = Outside.run("ss -Htnp dport = :2379")?;
+        let mine = sockets.lines().filter(|line| line.contains(&format!("pid={pid},")));
+        let port =
+            |line: &str| line.split_whitespace().nth(3)?.rsplit(':').next().map(str::to_owned);
+        let ports: Vec<_> = mine.filter_map(port).collect();
+        ensure!(!ports.is_empty(), "API server {index} has no connection to etcd: {sockets}");
+        let ports = ports.join(", ");
+        Outside.shell(&format!(
+            "nft -f - <<'END'\nadd table ip lab_lag\n\
+             add chain ip lab_lag input {{ type filter hook input priority 0; }}\n\
+             add rule ip lab_lag input tcp dport 2379 tcp sport {{ {ports} }} drop\n\
+             add rule ip lab_lag input tcp sport 2379 tcp dport {{ {ports} }} drop\nEND"
+        ))?;
+        Ok(Self)
+    }
+
+    fn end(self) -> Result<()> {
+        let Self = self;
+        Outside.run("nft delete table ip lab_lag").map(drop)
+    }
+}
+
+/// Looks at a node again and again, from a thread.
+struct Watcher {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: thread::JoinHandle<Vec<u8>>,
+}
+
+impl Watcher {
+    fn start(node: &Node) -> Result<Self> {
+        let stop = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
+        let (node, told) = (node.clone(), std::sync::Arc::clone(&stop));
+        let look = move || {
+            let mut states = Vec::new();
+            while !told.load(std::sync::atomic::Ordering::Relaxed) {
+                let now = seen(&node).unwrap_or(0);
+                if states.last() != Some(&now) {
+                    states.push(now);
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            states
+        };
+        Ok(Self { stop, thread: thread::Builder::new().spawn(look)? })
+    }
+
+    fn finish(self) -> Result<Vec<u8>> {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.join().ok().context("the watcher panicked")
+    }
+}
