@@ -15,12 +15,6 @@ use super::value::go_bool;
 /// The one flag that clap does not know of here; `-h` is the same.
 pub(super) const HELP: &str = "help";
 
-/// Flags of flanneld that this version cannot honour at all, by the start of their names.
-const NOT_YET: [(&str, &str); 2] = [
-    ("etcd-", "leases in etcd are not supported yet: remove it and use --lease-dir=DIR"),
-    ("public-ipv6", "IPv6 is not supported yet: remove it"),
-];
-
 /// A flag that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
@@ -106,7 +100,5 @@ fn needs_value(name: &str) -> Exit {
 }
 
 fn unknown(name: &str) -> Exit {
-    let not_yet = NOT_YET.iter().find(|(start, _)| name.starts_with(start));
-    let text = not_yet.map_or("it is not a known flag: see --help", |(_, text)| text);
-    Exit::usage(&format!("--{name}: {text}"))
+    Exit::usage(&format!("--{name}: it is not a known flag: see --help"))
 }

@@ -26,7 +26,7 @@ use self::tables::{KnownPods, Tables, Trust};
 use crate::health::{Check, Health};
 use crate::host::{Host, Overlay, OverlaySpec, Uplink};
 use crate::settings::Settings;
-use crate::store::{LeaseStore, OwnLeases, Snapshot, Wishes};
+use crate::store::{LeaseStore, Notice, NoticeKind, OwnLeases, Snapshot, Wishes};
 
 /// Even without an event everything is looked at this often: what somebody
 /// deletes without the kernel telling (a pin, a map entry) comes back.
@@ -102,14 +102,28 @@ impl<S: LeaseStore> Node<S> {
     /// The first step that failed; those before it are done, and what was
     /// there before goes on working.
     pub async fn reconcile(&mut self) -> Result<()> {
+        let was_ready = self.health.is_ready();
         let outcome = self.pass().await;
         let standing = self.store.standing();
         self.health.store(standing.trouble);
         match &outcome {
-            Ok(()) => self.health.passed(),
+            Ok(()) => {
+                self.health.passed();
+                if !was_ready {
+                    self.tell_ready();
+                }
+            }
             Err(problem) => self.health.failed(self.check, &format!("{problem:#}")),
         }
         outcome
+    }
+
+    fn tell_ready(&self) {
+        let Some(own) = &self.own else { return };
+        let peers = self.last.as_ref().map_or(0, |state| state.peers.len());
+        let text =
+            format!("the pod network is ready: subnet {}, {peers} peers", own.v4.subnet.net());
+        self.store.tell(Notice { kind: NoticeKind::Ready, text });
     }
 
     async fn pass(&mut self) -> Result<()> {

@@ -23,10 +23,11 @@ use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] = &[
-    Entry::new("cni_handover::pods_of_both_plugins_talk", pods_of_both_talk),
-    Entry::new("cni_handover::our_del_releases_a_pod_of_flannel", our_del_of_theirs),
-    Entry::new("cni_handover::flannels_del_releases_a_pod_of_ours", their_del_of_ours),
-    Entry::new("cni_handover::what_flannels_masquerade_leaves_is_said", masquerade_is_left),
+    Entry::new("cni_handover::pods_of_both_plugins_talk", pods_of_both_talk).with_tools(),
+    Entry::new("cni_handover::our_del_releases_a_pod_of_flannel", our_del_of_theirs).with_tools(),
+    Entry::new("cni_handover::flannels_del_releases_a_pod_of_ours", their_del_of_ours).with_tools(),
+    Entry::new("cni_handover::what_flannels_masquerade_leaves_is_said", masquerade_is_left)
+        .with_tools(),
 ];
 
 const RESERVATIONS: &str = "/var/lib/cni/networks/cbr0";

@@ -16,8 +16,10 @@ use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] = &[
-    Entry::new("kube_permissions::the_manifest_is_accepted", the_manifest_is_accepted),
-    Entry::new("kube_permissions::each_row_is_as_written", each_row_is_as_written).within(90),
+    Entry::new("kube_permissions::the_manifest_is_accepted", the_manifest_is_accepted).with_tools(),
+    Entry::new("kube_permissions::each_row_is_as_written", each_row_is_as_written)
+        .within(90)
+        .with_tools(),
 ];
 
 /// What an administrator applies, as it is.

@@ -68,10 +68,14 @@ fn reboot(member: &mut KubeMember) -> Result<()> {
         pod.remove()?;
     }
     member.stop_agent(Signal::SIGKILL)?;
+    // A reboot keeps the disk; `cleanup` takes the memory as well.
+    let disk = member.node.read(MEMORY)?;
     checked(member.node.product("tartanctl")?.arg("cleanup"))?;
+    member.node.shell("mkdir -p /var/lib/tartan")?;
+    member.node.write(MEMORY, &disk)?;
     member.node.shell("rm -rf /run/flannel; rm -rf /sys/fs/bpf/tartan; mkdir /run/flannel")?;
     ensure!(!member.node.succeeds("ip link show dev flannel.1")?, "the overlay device is left");
-    member.node.read(MEMORY).map(drop)
+    Ok(())
 }
 
 /// Waits until the node's memory names these nodes.
