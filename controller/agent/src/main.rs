@@ -1,6 +1,7 @@
 //! `tartand`, the node agent. Installed as `flanneld` it behaves the same.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -46,9 +47,10 @@ async fn live(invocation: Invocation) -> Result<()> {
     let mut life = Life::begin()?;
     let health = Health::default();
     let Invocation { flags, store, node_name, .. } = invocation;
-    let settings = |name| settings(&flags, name);
     // A configuration that cannot be used is told before anything waits.
-    let conf = settings(String::new())?.conf;
+    let (conf, uplink) = (net_conf(&flags.net_config_path)?, uplink_choice(&flags)?);
+    let options = kube_options(&flags, &conf);
+    let settings = |node_name| settings(&flags, conf, uplink, node_name);
     if flags.healthz_port != 0 {
         serve(SocketAddr::new(flags.healthz_ip, flags.healthz_port), health.clone()).await?;
     }
@@ -56,17 +58,17 @@ async fn live(invocation: Invocation) -> Result<()> {
         StoreChoice::Directory(dir) => {
             let NodeName::Known(name) = node_name else { bail!("the node's name is not known") };
             let store = DirectoryStore::open(&dir)?;
-            life.run(Settings { last_known_file: None, ..settings(name)? }, store, health).await
+            life.run(Settings { last_known_file: None, ..settings(name) }, store, health).await
         }
         StoreChoice::Kube => {
-            let options = kube_options(&flags, &conf)?;
+            let options = options?;
             let Some(name) = life.unless_stopped(name_of(node_name, &options)).await else {
                 return Ok(());
             };
             let name = name?;
             info!(node = name, "leases are in the Kubernetes API");
             let store = KubeStore::start(KubeOptions { node_name: name.clone(), ..options })?;
-            life.run(settings(name)?, store, health).await
+            life.run(settings(name), store, health).await
         }
     }
 }
@@ -108,8 +110,7 @@ fn log_to_stderr(verbosity: i64) {
         .init();
 }
 
-fn settings(flags: &Flags, node_name: String) -> Result<Settings> {
-    let path = &flags.net_config_path;
+fn net_conf(path: &Path) -> Result<NetConf> {
     let text = std::fs::read_to_string(path).with_context(|| {
         format!(
             "failed to read net conf: {}: write it, or name another with --net-config-path",
@@ -118,21 +119,24 @@ fn settings(flags: &Flags, node_name: String) -> Result<Settings> {
     })?;
     let loaded = NetConf::parse(&text)
         .with_context(|| format!("error parsing subnet config {}", path.display()))?;
-    // Once: the settings are looked at before the node's name is known.
-    for warning in loaded.warnings.iter().filter(|_| node_name.is_empty()) {
+    for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    Ok(loaded.conf)
+}
+
+fn settings(flags: &Flags, conf: NetConf, uplink: UplinkChoice, node_name: String) -> Settings {
     let cni_conf = flags.cni_conf_source.clone().zip(flags.cni_conf_file.clone());
-    Ok(Settings {
-        conf: loaded.conf,
-        uplink: uplink_choice(flags)?,
+    Settings {
+        conf,
+        uplink,
         subnet_file: flags.subnet_file.clone(),
         ip_masq: flags.ip_masq,
         node_name,
         last_known_file: Some(flags.last_known_file.clone()),
         cni_conf: cni_conf.map(|(source, target)| CniConf { source, target }),
         replace_programs: flags.replace_programs,
-    })
+    }
 }
 
 fn uplink_choice(flags: &Flags) -> Result<UplinkChoice> {

@@ -70,12 +70,20 @@ impl Memory {
         Some(self.tried_at.map_or(Duration::ZERO, |at| AT_MOST_EVERY.saturating_sub(at.elapsed())))
     }
 
+    /// Whether the file says just that already, or there is none to say it.
+    fn holds(&self, own: &OwnLeases, snapshot: &Snapshot, wishes: &Wishes) -> bool {
+        let says_it = |known: &LastKnown| {
+            (&known.own, &known.own6) == (&own.v4, &own.v6)
+                && (known.wished_ip, known.wished_ipv6) == (wishes.public_ip, wishes.public_ipv6)
+                && known.leases == snapshot.leases
+                && known.leases6 == snapshot.leases6
+        };
+        self.path.is_none() || self.written.as_ref().is_some_and(says_it)
+    }
+
     /// Takes note; writes the file if it is time.
     fn note(&mut self, known: LastKnown) {
-        if self.path.is_none() {
-            return;
-        }
-        self.pending = (self.written.as_ref() != Some(&known)).then_some(known);
+        self.pending = Some(known);
         if self.due_in() == Some(Duration::ZERO) {
             self.write();
         }
@@ -136,6 +144,10 @@ impl<S: LeaseStore> Node<S> {
         let Some(snapshot) = &self.snapshot else { return };
         // What the node holds against the store's word is not for the next start.
         if self.objection.is_some() {
+            return self.memory.forget_pending();
+        }
+        // A large cluster's leases are not copied in each pass to find that nothing changed.
+        if self.memory.holds(own, snapshot, &self.wishes) {
             return self.memory.forget_pending();
         }
         self.memory.note(LastKnown {

@@ -149,19 +149,19 @@ impl<S: LeaseStore> Node<S> {
         self.check = Check::SubnetFile;
         self.write_subnet_env(&spec, &own)?;
         let service = self.open_for_pods();
-        let faults = self.snapshot.as_ref().map(|all| all.faults.clone()).unwrap_or_default();
-        let settings = self.settings.clone();
-        self.report(&report::Pass {
-            settings: &settings,
+        let pass = report::Pass {
+            settings: &self.settings,
             own: &own,
             uplink: &uplink,
             overlay: &overlay,
             spec: &spec,
             peers: &peers,
-            faults: &faults,
+            faults: self.snapshot.as_ref().map_or(&[], |all| &all.faults),
             desired: &desired,
             ready: service.is_ok(),
-        })?;
+        };
+        let state = report::state(&pass, &self.store.describe());
+        self.report(state)?;
         service
     }
 
@@ -335,8 +335,7 @@ impl<S: LeaseStore> Node<S> {
         Ok(())
     }
 
-    fn report(&mut self, pass: &report::Pass<'_>) -> Result<()> {
-        let mut state = report::state(pass, &self.store.describe());
+    fn report(&mut self, mut state: AgentState) -> Result<()> {
         state.problems.extend(self.objection.clone());
         state.store_trouble = self.store.standing().trouble;
         state.problems.extend(self.memory.trouble());

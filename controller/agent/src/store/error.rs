@@ -157,16 +157,48 @@ pub enum StoreError {
     Stopping,
 }
 
+/// What a failure says of the store.
+#[derive(PartialEq, Eq)]
+enum Word {
+    /// It has not answered yet.
+    Silent,
+    /// It answered that the node should not hold what it holds; the Event that tells of it.
+    Objects(Option<NoticeKind>),
+    /// It cannot be used.
+    Broken,
+}
+
 impl StoreError {
     /// Whether waiting may help: nothing is wrong with the node itself.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
+        self.word() != Word::Broken
+    }
+
+    /// What the store has against what the node holds, where it was asked and answered.
+    #[must_use]
+    pub fn objection(&self) -> Option<String> {
+        match self.word() {
+            Word::Objects(_) => Some(self.to_string()),
+            Word::Silent | Word::Broken => None,
+        }
+    }
+
+    /// The kind of Event that an operator should see.
+    #[must_use]
+    pub fn notice_kind(&self) -> Option<NoticeKind> {
+        match self.word() {
+            Word::Objects(kind) => kind,
+            Word::Silent | Word::Broken => None,
+        }
+    }
+
+    fn word(&self) -> Word {
         match self {
-            Self::NotSynced { .. }
-            | Self::PodSpec(_)
-            | Self::NoNode { .. }
-            | Self::NoPodCidr { .. }
-            | Self::PodCidrUnusable { .. } => true,
+            Self::NotSynced { .. } | Self::PodSpec(_) => Word::Silent,
+            Self::NoNode { .. } => Word::Objects(None),
+            Self::NoPodCidr { .. } => Word::Objects(Some(NoticeKind::PodCidrMissing)),
+            Self::PodCidrUnusable { .. } => Word::Objects(Some(NoticeKind::PodCidrUnusable)),
             Self::Missing(_)
             | Self::NotADirectory(_)
             | Self::NotWritable { .. }
@@ -179,39 +211,7 @@ impl StoreError {
             | Self::Contended { .. }
             | Self::Locked { .. }
             | Self::KubeConfig(_)
-            | Self::Stopping => false,
-        }
-    }
-
-    /// What the store has against what the node holds, where it was asked and answered.
-    #[must_use]
-    pub fn objection(&self) -> Option<String> {
-        let is_silent = matches!(self, Self::NotSynced { .. } | Self::PodSpec(_));
-        (self.is_temporary() && !is_silent).then(|| self.to_string())
-    }
-
-    /// The kind of Event that an operator should see.
-    #[must_use]
-    pub fn notice_kind(&self) -> Option<NoticeKind> {
-        match self {
-            Self::NoPodCidr { .. } => Some(NoticeKind::PodCidrMissing),
-            Self::PodCidrUnusable { .. } => Some(NoticeKind::PodCidrUnusable),
-            Self::NotSynced { .. }
-            | Self::KubeConfig(_)
-            | Self::PodSpec(_)
-            | Self::NoNode { .. }
-            | Self::Missing(_)
-            | Self::NotADirectory(_)
-            | Self::NotWritable { .. }
-            | Self::Full { .. }
-            | Self::NoHardLinks { .. }
-            | Self::Io { .. }
-            | Self::Conflict { .. }
-            | Self::AddressInUse { .. }
-            | Self::OutOfSubnets(_)
-            | Self::Contended { .. }
-            | Self::Locked { .. }
-            | Self::Stopping => None,
+            | Self::Stopping => Word::Broken,
         }
     }
 
