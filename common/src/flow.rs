@@ -96,6 +96,19 @@ impl Tuple {
         }
     }
 
+    /// The key of the destination alone, of no flow's: pods have no unspecified address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination_key(&self) -> FlowKey {
+        FlowKey {
+            low: NetAddr::UNSPECIFIED,
+            high: self.destination,
+            low_port: 0,
+            high_port: self.destination_port,
+            protocol: self.protocol as u32,
+        }
+    }
+
     /// A well mixed hash of the tuple, direction included.
     ///
     /// It chooses the outer source port and tags packets; nobody outside this

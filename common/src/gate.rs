@@ -13,8 +13,17 @@
 //! that it saw into the packet, and a delivery hook knows by comparing whether
 //! the stack changed the tuple on the way.
 //!
-//! Promises: an entry never outlives its epoch; a miss, an eviction or a full
+//! In mode `on` conntrack never hears of a direct connection, and would give its
+//! source port to a translated one with the same ends. So a destination that
+//! connections of this node are translated to is remembered, and connections
+//! that go there directly open through the stack ([`opening_beside_a_service`]).
+//!
+//! Promises: an entry never outlives its [`Regime`]; a miss, an eviction or a full
 //! map means the stack, never a drop; a translated flow never becomes direct.
+
+mod regime;
+
+pub use regime::Regime;
 
 use crate::abi::{FastPath, FlowState};
 use crate::flow::{Direction, Phase, Tuple};
@@ -23,6 +32,10 @@ const SEEN_LOW: u32 = 1;
 const SEEN_HIGH: u32 = 2;
 const SEEN_BOTH: u32 = SEEN_LOW | SEEN_HIGH;
 const OPENED: u32 = 4;
+/// Conntrack knows the flow, though the mode is `on`.
+const TRACKED: u32 = 8;
+/// Not a flow: a destination that connections are translated to.
+const SERVED: u32 = 16;
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +67,11 @@ pub struct Step {
 }
 
 impl FlowState {
-    /// Whether the flow is direct in `epoch`.
+    /// Whether the flow is direct in `regime`.
     #[inline(always)]
     #[must_use]
-    pub const fn is_direct(&self, epoch: u32) -> bool {
-        self.epoch == epoch && (self.seen & OPENED != 0 || self.seen & SEEN_BOTH == SEEN_BOTH)
+    pub const fn is_direct(&self, regime: &Regime) -> bool {
+        regime.knows(self) && (self.seen & OPENED != 0 || self.seen & SEEN_BOTH == SEEN_BOTH)
     }
 }
 
@@ -77,47 +90,62 @@ pub fn tag(tuple: &Tuple) -> u16 {
 /// The tag of a packet that an origin hook saw but that has no flow.
 pub const ACCEPTED: u16 = 0x7a7a;
 
-/// One packet at an origin hook.
+/// One packet at an origin hook; `entry` may be [`FlowState::UNKNOWN`].
 #[inline(always)]
 #[must_use]
-pub fn at_origin(
-    mode: FastPath,
-    epoch: u32,
-    entry: Option<FlowState>,
-    direction: Direction,
-    phase: Phase,
-) -> Step {
-    match mode {
+pub fn at_origin(regime: &Regime, entry: FlowState, direction: Direction, phase: Phase) -> Step {
+    match regime.mode() {
         FastPath::Off => stack(Entry::Keep),
-        FastPath::On => origin_on(epoch, entry, direction, phase),
-        FastPath::AfterAccept => origin_after_accept(epoch, entry, phase),
+        FastPath::On => origin_on(regime, entry, direction, phase),
+        FastPath::AfterAccept => origin_after_accept(regime, entry, phase),
     }
 }
 
 #[inline(always)]
-fn origin_on(epoch: u32, entry: Option<FlowState>, direction: Direction, phase: Phase) -> Step {
+fn origin_on(regime: &Regime, entry: FlowState, direction: Direction, phase: Phase) -> Step {
     let bit = bit(direction);
     if phase == Phase::Opening {
         // An untranslated SYN: the flow is direct from its first packet on.
-        return upsert(entry, FlowState { epoch, seen: OPENED | bit }, Way::Fast);
+        return upsert(entry, regime.state(OPENED | bit), Way::Fast);
     }
-    let seen = current(entry, epoch);
-    let state = FlowState { epoch, seen: seen | bit };
-    if state.is_direct(epoch) {
+    let seen = current(entry, regime);
+    if seen & TRACKED != 0 {
+        // As in `after-accept`: conntrack sees the beginning and the end.
+        let fast = seen & SEEN_BOTH == SEEN_BOTH && phase == Phase::Middle;
+        let way = if fast { Way::Fast } else { Way::Stack };
+        return Step { way, entry: Entry::Keep };
+    }
+    let state = regime.state(seen | bit);
+    if state.is_direct(regime) {
         // A direct flow's entry is not touched again: no write per packet.
-        let was = FlowState { epoch, seen };
-        let step = if was.is_direct(epoch) { Entry::Keep } else { Entry::Write(state) };
+        let step =
+            if regime.state(seen).is_direct(regime) { Entry::Keep } else { Entry::Write(state) };
         return Step { way: Way::Fast, entry: step };
     }
     upsert(entry, state, Way::Stack)
 }
 
+/// A connection that opens, in mode `on`, towards a destination that other connections are
+/// translated to: conntrack must know it, or it gives its source port away.
 #[inline(always)]
-fn origin_after_accept(epoch: u32, entry: Option<FlowState>, phase: Phase) -> Step {
-    let direct = entry.is_some_and(|state| state.is_direct(epoch));
+#[must_use]
+pub fn opening_beside_a_service(regime: &Regime, entry: FlowState) -> Step {
+    upsert(entry, regime.state(TRACKED), Way::Stack)
+}
+
+/// What is written for a destination that connections are translated to.
+#[inline(always)]
+#[must_use]
+pub const fn served(regime: &Regime) -> FlowState {
+    regime.state(SERVED)
+}
+
+#[inline(always)]
+fn origin_after_accept(regime: &Regime, entry: FlowState, phase: Phase) -> Step {
+    let direct = entry.is_direct(regime);
     match phase {
         // A new connection on an old tuple has to be accepted anew.
-        Phase::Opening if entry.is_some() => stack(Entry::Revoke),
+        Phase::Opening if entry.is_known() => stack(Entry::Revoke),
         Phase::Middle if direct => Step { way: Way::Fast, entry: Entry::Keep },
         // Conntrack must see the end, too, or its entry lingers as established.
         Phase::Opening | Phase::Closing | Phase::Middle => stack(Entry::Keep),
@@ -128,23 +156,26 @@ fn origin_after_accept(epoch: u32, entry: Option<FlowState>, phase: Phase) -> St
 #[inline(always)]
 #[must_use]
 pub fn at_delivery(
-    mode: FastPath,
-    epoch: u32,
-    entry: Option<FlowState>,
+    regime: &Regime,
+    entry: FlowState,
     direction: Direction,
     phase: Phase,
     untranslated: bool,
 ) -> Entry {
     if !untranslated {
-        return if entry.is_some() { Entry::Revoke } else { Entry::Keep };
+        return if entry.is_known() { Entry::Revoke } else { Entry::Keep };
     }
-    match (mode, phase) {
-        (FastPath::AfterAccept, Phase::Middle | Phase::Opening) => {
-            let state = FlowState { epoch, seen: current(entry, epoch) | bit(direction) };
-            if entry == Some(state) { Entry::Keep } else { Entry::Write(state) }
-        }
-        (FastPath::AfterAccept, Phase::Closing) | (FastPath::Off | FastPath::On, _) => Entry::Keep,
+    let seen = current(entry, regime);
+    let counts = match regime.mode() {
+        FastPath::Off => false,
+        FastPath::On => seen & TRACKED != 0,
+        FastPath::AfterAccept => true,
+    };
+    if !counts || phase == Phase::Closing {
+        return Entry::Keep;
     }
+    let state = regime.state(seen | bit(direction));
+    if entry == state { Entry::Keep } else { Entry::Write(state) }
 }
 
 #[inline(always)]
@@ -156,16 +187,13 @@ const fn bit(direction: Direction) -> u32 {
 }
 
 #[inline(always)]
-fn current(entry: Option<FlowState>, epoch: u32) -> u32 {
-    match entry {
-        Some(state) if state.epoch == epoch => state.seen,
-        Some(_) | None => 0,
-    }
+const fn current(entry: FlowState, regime: &Regime) -> u32 {
+    if regime.knows(&entry) { entry.seen } else { 0 }
 }
 
 #[inline(always)]
-fn upsert(entry: Option<FlowState>, state: FlowState, way: Way) -> Step {
-    let entry = if entry == Some(state) { Entry::Keep } else { Entry::Write(state) };
+fn upsert(entry: FlowState, state: FlowState, way: Way) -> Step {
+    let entry = if entry == state { Entry::Keep } else { Entry::Write(state) };
     Step { way, entry }
 }
 

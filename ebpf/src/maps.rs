@@ -1,6 +1,7 @@
 //! The maps, and typed access to them. Layouts: `docs/MAP-ABI.md`.
 
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use tartan_common::NetAddr;
 use tartan_common::abi::{
@@ -75,9 +76,9 @@ impl Maps for Tables {
     }
 
     #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<FlowState> {
+    fn flow(&self, key: &FlowKey) -> FlowState {
         // SAFETY: copied at once; another CPU may write meanwhile, and either value is right.
-        unsafe { FLOWS.get(key) }.copied()
+        unsafe { FLOWS.get(key) }.copied().unwrap_or(FlowState::UNKNOWN)
     }
 
     #[inline(always)]
@@ -91,6 +92,12 @@ impl Maps for Tables {
     fn delete_flow(&self, key: &FlowKey) {
         // It may be gone already: another CPU was faster.
         let _ = FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a plain helper.
+        unsafe { bpf_ktime_get_coarse_ns() }
     }
 
     #[inline(always)]

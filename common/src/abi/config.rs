@@ -90,6 +90,8 @@ abi! {
         pub source_check: u32,
         /// Entries of the flow map from another epoch count as absent.
         pub epoch: u32,
+        /// Second of CLOCK_MONOTONIC at which the right to `on` ends; zero: it does not end.
+        pub on_until: u32,
         /// First outer UDP source port.
         pub port_low: u32,
         /// Number of outer UDP source ports.
@@ -98,8 +100,10 @@ abi! {
         pub port: u16,
         /// MAC address of the overlay device, which peers write as inner destination.
         pub vtep_mac: Mac,
+        /// Fingerprint of the netfilter rules that the mode rests on; the programs do not read it.
+        pub rules: u32,
         /// Zero.
-        pub unused: [u8; 12],
+        pub unused: [u8; 4],
     }
 }
 

@@ -1,13 +1,13 @@
 //! Every map: the source of `docs/MAP-ABI.md`.
 
 use super::{
-    Abi, CONFIG_SLOTS, COUNTER_SLOTS, FieldDoc, FlowKey, FlowState, NodeConfig, NodeEntry, Peer,
-    PodEntry, Tally,
+    Abi, CONFIG_SLOTS, COUNTER_SLOTS, FieldDoc, FlowEntries, FlowKey, FlowState, NodeConfig,
+    NodeEntry, Peer, PodEntry, Tally,
 };
 
 /// Number of the layout as a whole. A change of any key, value, name or kind
 /// raises it; the agent refuses to adopt pinned maps of another number.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// One map as the documents show it.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,8 @@ pub const META_BUILD: u32 = 1;
 pub const MAX_PEERS: u32 = 32_768;
 /// The capacity of `PODS`.
 pub const MAX_PODS: u32 = 4_096;
-/// The capacity of `FLOWS`.
-pub const MAX_FLOWS: u32 = 262_144;
+/// The capacity of `FLOWS` unless [`FlowEntries`] says otherwise.
+pub const MAX_FLOWS: u32 = FlowEntries::DEFAULT.get();
 
 /// Every map, in alphabetical order.
 pub const MAPS: &[MapDoc] = &[

@@ -8,6 +8,7 @@
 mod config;
 mod counter;
 mod flow;
+mod flow_entries;
 mod layout;
 mod maps;
 mod node;
@@ -17,6 +18,7 @@ mod pod;
 pub use config::{CONFIG_SLOTS, ConfigSlot, FastPath, NodeConfig, SourceCheck};
 pub use counter::{COUNTER_SLOTS, Counted, Tally};
 pub use flow::{FlowKey, FlowState};
+pub use flow_entries::{FlowEntries, FlowEntriesError};
 pub use layout::{Abi, FieldDoc};
 pub use maps::{
     FLOW_KEY_FIELDS, LAYOUT_VERSION, MAPS, MAX_FLOWS, MAX_PEERS, MAX_PODS, META_BUILD, META_LAYOUT,

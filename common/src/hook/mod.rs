@@ -17,10 +17,10 @@ pub use pod_ingress::pod_ingress;
 pub use uplink_ingress::{UNJUDGED, UplinkIngress, uplink_ingress};
 
 use crate::NetAddr;
-use crate::abi::{FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};
+use crate::abi::{FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};
 use crate::event::Event;
 use crate::flow::{Kind, Phase, Segment, Tuple};
-use crate::gate::{self, Entry, Step, Way};
+use crate::gate::{self, Entry, Regime, Step, Way};
 use crate::wire::ethernet::ETHERTYPE_IPV4;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::{ETH_LEN, Frame, IPV4_LEN, be16, size};
@@ -37,12 +37,14 @@ pub trait Maps {
     fn peer(&self, subnet: NetAddr) -> Option<&Peer>;
     /// The node with this address.
     fn node(&self, address: NetAddr) -> Option<&NodeEntry>;
-    /// The entry of a flow.
-    fn flow(&self, key: &FlowKey) -> Option<FlowState>;
+    /// The entry of a flow; [`FlowState::UNKNOWN`] without one.
+    fn flow(&self, key: &FlowKey) -> FlowState;
     /// Writes the entry of a flow.
     fn write_flow(&self, key: &FlowKey, state: FlowState);
     /// Deletes the entry of a flow.
     fn delete_flow(&self, key: &FlowKey);
+    /// The time now, in nanoseconds of CLOCK_MONOTONIC, as coarse as a timer tick.
+    fn now(&self) -> u64;
     /// Counts an event.
     fn count(&self, event: Event);
 }
@@ -85,9 +87,10 @@ fn origin<M: Maps>(maps: &M, config: &NodeConfig, segment: &Segment) -> Way {
         Kind::Of(phase) => origin_of_flow(maps, config, &segment.tuple, phase),
         Kind::ErrorAbout => {
             // Conntrack never saw a direct flow and would call the error INVALID.
-            let entry = maps.flow(&segment.tuple.key().0);
-            let direct = entry.is_some_and(|state| state.is_direct(config.epoch));
-            if direct { Way::Fast } else { Way::Stack }
+            let (key, _) = segment.tuple.key();
+            let entry = maps.flow(&key);
+            let regime = config.regime(&key, || maps.now());
+            if entry.is_direct(&regime) { Way::Fast } else { Way::Stack }
         }
         Kind::Opaque => Way::Stack,
     }
@@ -97,10 +100,21 @@ fn origin<M: Maps>(maps: &M, config: &NodeConfig, segment: &Segment) -> Way {
 fn origin_of_flow<M: Maps>(maps: &M, config: &NodeConfig, tuple: &Tuple, phase: Phase) -> Way {
     let (key, direction) = tuple.key();
     let entry = maps.flow(&key);
+    let regime = config.regime(&key, || maps.now());
     let Step { way, entry: change } =
-        gate::at_origin(config.fast_path(), config.epoch, entry, direction, phase);
-    apply(maps, config, &key, entry, change);
+        if phase == Phase::Opening && regime.mode() == FastPath::On && is_served(maps, tuple) {
+            gate::opening_beside_a_service(&regime, entry)
+        } else {
+            gate::at_origin(&regime, entry, direction, phase)
+        };
+    apply(maps, &regime, &key, entry, change);
     way
+}
+
+/// Whether connections of this node are translated to the destination.
+#[inline(always)]
+fn is_served<M: Maps>(maps: &M, tuple: &Tuple) -> bool {
+    maps.flow(&tuple.destination_key()).is_known()
 }
 
 /// Tells the gate what comes out of the host stack.
@@ -112,25 +126,24 @@ fn delivery<M: Maps>(maps: &M, config: &NodeConfig, segment: &Segment, tag: u16)
     let (key, direction) = segment.tuple.key();
     let entry = maps.flow(&key);
     let untranslated = tag == gate::tag(&segment.tuple);
-    let mode = config.fast_path();
-    let change = gate::at_delivery(mode, config.epoch, entry, direction, phase, untranslated);
-    apply(maps, config, &key, entry, change);
+    let regime = config.regime(&key, || maps.now());
+    // Only a pod's connection can meet another pod's: a host process has no tag.
+    let by_a_pod = tag != 0 && tag != gate::ACCEPTED;
+    if phase == Phase::Opening && by_a_pod && !untranslated && !is_served(maps, &segment.tuple) {
+        maps.write_flow(&segment.tuple.destination_key(), gate::served(&regime));
+    }
+    let change = gate::at_delivery(&regime, entry, direction, phase, untranslated);
+    apply(maps, &regime, &key, entry, change);
 }
 
 #[inline(always)]
-fn apply<M: Maps>(
-    maps: &M,
-    config: &NodeConfig,
-    key: &FlowKey,
-    before: Option<FlowState>,
-    change: Entry,
-) {
-    let was_direct = before.is_some_and(|state| state.is_direct(config.epoch));
+fn apply<M: Maps>(maps: &M, regime: &Regime, key: &FlowKey, before: FlowState, change: Entry) {
+    let was_direct = before.is_direct(regime);
     match change {
         Entry::Keep => {}
         Entry::Write(state) => {
             maps.write_flow(key, state);
-            if !was_direct && state.is_direct(config.epoch) {
+            if !was_direct && state.is_direct(regime) {
                 maps.count(Event::GateOpened);
             }
         }

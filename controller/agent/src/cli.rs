@@ -82,7 +82,7 @@ pub struct Flags {
     /// Seconds between checks of the firewall rules
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = number)]
     pub iptables_resync: i64,
-    /// Install rules that accept forwarded pod traffic
+    /// Accept forwarded pod traffic where the FORWARD chain of iptables drops by policy
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value = "true", value_parser = go_bool)]
     pub iptables_forward_rules: bool,
     /// Keep a blackhole route for the node's own subnet

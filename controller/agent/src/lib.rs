@@ -9,11 +9,13 @@
 //! | [`settings`] | what the flags and `net-conf.json` come to |
 //! | [`store`] | where leases are kept |
 //! | [`host`] | links, addresses, routes |
+//! | [`firewall`] | our rules in the packet filter, and everybody's |
 //! | [`node`] | the reconciler |
 //! | [`health`] | what probes are told |
 //! | [`run`] | the agent's life |
 
 pub mod cli;
+pub mod firewall;
 pub mod health;
 pub mod host;
 mod lock;

@@ -10,7 +10,7 @@ use tartan_agent::cli::{Flags, Invocation, NodeName, StoreChoice};
 use tartan_agent::health::{Health, serve};
 use tartan_agent::host::UplinkChoice;
 use tartan_agent::run::Life;
-use tartan_agent::settings::{CniConf, Settings};
+use tartan_agent::settings::{CniConf, Rules, Settings};
 use tartan_agent::store::kube::{self, KubeOptions, Timing};
 use tartan_agent::store::{DirectoryStore, KubeStore};
 use tartan_core::NetConf;
@@ -131,7 +131,12 @@ fn settings(flags: &Flags, conf: NetConf, uplink: UplinkChoice, node_name: Strin
         conf,
         uplink,
         subnet_file: flags.subnet_file.clone(),
-        ip_masq: flags.ip_masq,
+        rules: Rules {
+            ip_masq: flags.ip_masq,
+            random_fully: !flags.ip_masq_fully_random_disable,
+            accept_forwarded: flags.iptables_forward_rules,
+        },
+        blackhole_route: flags.ip_blackhole_route,
         node_name,
         last_known_file: Some(flags.last_known_file.clone()),
         cni_conf: cni_conf.map(|(source, target)| CniConf { source, target }),

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
+use crate::firewall::FirewallEvents;
 use crate::health::Health;
 use crate::host::{Events, Host};
 use crate::node::Node;
@@ -58,8 +59,9 @@ impl Life {
         health: Health,
     ) -> Result<()> {
         let host = Host::connect()?;
-        let mut events = host.events()?;
+        let host_events = host.events()?;
         let node = Node::new(settings, host, store, health.clone());
+        let mut events = Changes { host: host_events, firewall: node.firewall_events() };
         let mut round = Round::new(node, health);
         round.first().await?;
         round.follow(&mut events, &mut self.stop).await;
@@ -73,6 +75,21 @@ impl Life {
         tokio::select! {
             done = work => Some(done),
             () = self.stop.asked() => None,
+        }
+    }
+}
+
+/// What may have changed on the host.
+struct Changes {
+    host: Events,
+    firewall: FirewallEvents,
+}
+
+impl Changes {
+    async fn changed(&mut self) {
+        tokio::select! {
+            () = self.host.changed() => {}
+            () = self.firewall.changed() => {}
         }
     }
 }
@@ -116,7 +133,7 @@ impl<S: LeaseStore> Round<S> {
         }
     }
 
-    async fn follow(&mut self, events: &mut Events, stop: &mut Stop) {
+    async fn follow(&mut self, events: &mut Changes, stop: &mut Stop) {
         loop {
             self.health.beat();
             tokio::select! {
@@ -201,7 +218,7 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-async fn settle(events: &mut Events) {
+async fn settle(events: &mut Changes) {
     let _ =
         timeout(SETTLE_AT_MOST, async { while timeout(SETTLE, events.changed()).await.is_ok() {} })
             .await;

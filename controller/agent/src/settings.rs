@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use tartan_common::abi;
-use tartan_core::state::Choice;
-use tartan_core::{FastPath, NetConf};
+use tartan_core::NetConf;
 
 use crate::host::UplinkChoice;
 
@@ -17,8 +15,10 @@ pub struct Settings {
     pub uplink: UplinkChoice,
     /// Where `subnet.env` goes.
     pub subnet_file: PathBuf,
-    /// What `subnet.env` says about masquerading.
-    pub ip_masq: bool,
+    /// What is asked of the host's packet filter.
+    pub rules: Rules,
+    /// Whether a blackhole route of the node's own subnet is kept.
+    pub blackhole_route: bool,
     /// This node's name.
     pub node_name: String,
     /// Where the node keeps what it knew last; `None` where the store is a disk itself.
@@ -27,6 +27,17 @@ pub struct Settings {
     pub cni_conf: Option<CniConf>,
     /// Swap in this binary's programs even if the same build is pinned.
     pub replace_programs: bool,
+}
+
+/// What is asked of the host's packet filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether what pods send out of the pod network is masqueraded, as `subnet.env` tells, too.
+    pub ip_masq: bool,
+    /// Whether masquerading draws source ports at random.
+    pub random_fully: bool,
+    /// Whether pods' packets shall pass where the host drops forwarded ones by policy.
+    pub accept_forwarded: bool,
 }
 
 /// A CNI configuration list to be installed.
@@ -43,29 +54,5 @@ impl Settings {
     #[must_use]
     pub fn overlay_name(&self) -> String {
         format!("flannel.{}", self.conf.backend.vni)
-    }
-
-    /// The mode of the gate, and why it is that one.
-    #[must_use]
-    pub fn fast_path(&self) -> (abi::FastPath, Choice) {
-        let (mode, configured, why) = match self.conf.fast_path {
-            FastPath::On => (abi::FastPath::On, "on", "net-conf says so"),
-            FastPath::AfterAccept => {
-                (abi::FastPath::AfterAccept, "after-accept", "net-conf says so")
-            }
-            FastPath::Off => (abi::FastPath::Off, "off", "net-conf says so"),
-            FastPath::Auto => (
-                abi::FastPath::AfterAccept,
-                "auto",
-                "this version does not read netfilter's rules, so the host stack accepts each flow \
-                 first; where no policy engine runs, FastPath \"on\" spares new flows that",
-            ),
-        };
-        let choice = Choice {
-            configured: configured.to_owned(),
-            effective: mode.name().to_owned(),
-            why: why.to_owned(),
-        };
-        (mode, choice)
     }
 }

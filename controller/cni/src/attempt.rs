@@ -23,7 +23,7 @@ use crate::identity::Identity;
 use crate::ipam::{Locked, reserve};
 use crate::netconf::NetConf;
 use crate::netlink::{
-    LOOPBACK, Link, NetlinkError, Request, Rtnl, VethPair, add_address, add_neighbour, add_route,
+    LOOPBACK, Link, NetlinkError, Rtnl, VethPair, add_address, add_neighbour, add_route,
     create_veth, delete_link, host_net, link_up,
 };
 use crate::netns::NetNs;
@@ -111,14 +111,22 @@ impl<'a, 'c> Attempt<'a, 'c> {
 
     fn create_under_free_name(&mut self, netns: &NetNs) -> Result<String, CniError> {
         let mut last = None;
-        for name in self.identity.host_names() {
-            match self.host.run(vec![create_veth(&self.pair(&name, netns))]) {
-                Ok(()) => return Ok(name),
+        for name in &self.plan.host_names {
+            match self.host.run(vec![create_veth(&self.pair(name, netns))]) {
+                Ok(()) => return Ok(name.clone()),
                 Err(error) if error.is(Errno::EEXIST) => last = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(last.map_or_else(|| vanished(&self.call.attachment.ifname), Into::into))
+        Err(last.map_or_else(|| vanished(&self.call.attachment.ifname), |error| self.taken(error)))
+    }
+
+    fn taken(&self, error: NetlinkError) -> CniError {
+        let names = self.plan.host_names.join(", ");
+        CniError::from(error).hint(format!(
+            "an interface called {names} is there already: another sandbox of the same pod, which \
+             the runtime must DEL first, or a stranger's"
+        ))
     }
 
     fn pair<'n>(&'n self, host_name: &'n str, netns: &NetNs) -> VethPair<'n> {
@@ -153,9 +161,18 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let accept_ra = format!("ipv6/conf/{}/accept_ra", veth.host_name);
         self.context.note(sysctl::ensure(&accept_ra, "0"));
         self.context.note(sysctl::ensure("ipv4/ip_forward", "1"));
+        if self.context.datapath.skips_conntrack() {
+            // It sees not all of a flow. Where the agent may not write settings, we may.
+            self.context.note(sysctl::ensure("netfilter/nf_conntrack_tcp_be_liberal", "1"));
+        }
         let state = NeighbourState::Reachable;
         let index = veth.host_index;
-        self.host.run(vec![link_up(index), add_neighbour(index, ip, self.pod_mac, state)])?;
+        // What is masqueraded towards the pod gets the link's address: the gateway's, as on a bridge.
+        self.host.run(vec![
+            link_up(index),
+            add_address(index, self.plan.gateway),
+            add_neighbour(index, ip, self.pod_mac, state),
+        ])?;
         self.answer_for_pod_on_bridge();
         Ok(())
     }
@@ -210,21 +227,12 @@ impl<'a, 'c> Attempt<'a, 'c> {
         .hint("the node is overloaded or the pod went away; the runtime tries again"))
     }
 
-    /// The host's way to the pod, from the gateway's address where the host has it.
+    /// The host's way to the pod, from the gateway's address.
     pub(crate) fn route_host(&mut self) -> Result<(), CniError> {
         let (ip, veth) = made(self.ip, self.veth.as_ref())?;
-        let (index, gateway) = (veth.host_index, self.plan.gateway);
-        let route =
-            |source| -> Vec<Request> { vec![add_route(index, &onto_link(ip), source).replacing()] };
-        match self.host.run(route(Some(gateway))) {
-            Err(error) if error.is(Errno::EINVAL) => {
-                self.context.notes.push(format!(
-                    "the host does not have the pods' gateway {gateway}; the route to {ip} has no source address; start tartand / see `tartanctl status`"
-                ));
-                Ok(self.host.run(route(None))?)
-            }
-            outcome => Ok(outcome?),
-        }
+        let source = Some(self.plan.gateway);
+        let route = add_route(veth.host_index, &onto_link(ip), source).replacing();
+        Ok(self.host.run(vec![route])?)
     }
 
     /// The result; from here on nothing is undone.

@@ -12,6 +12,7 @@ use crate::environment::Invocation;
 use crate::error::{CniError, Code};
 use crate::identity::Identity;
 use crate::ipam::Reservations;
+use crate::naming::possible_names;
 use crate::netconf::NetConf;
 use crate::netlink::{Link, Rtnl};
 use crate::netns::NetNs;
@@ -31,7 +32,9 @@ pub fn check(conf: &NetConf, call: &Invocation, context: &mut Context<'_>) -> Re
     check_reservation(conf, call)?;
     let pod_link = check_pod(&mut netns.rtnl()?, interface, &prev, call)?;
     let ips = own_ips(&prev, call);
-    let host_link = check_host(Identity::new(&conf.name, &call.attachment), &ips, context)?;
+    let identity = Identity::new(&conf.name, &call.attachment);
+    let names = possible_names(conf, identity, &call.args);
+    let host_link = check_host(identity, &names, &ips, context)?;
     check_programs(&ips, &pod_link, &host_link, context)
 }
 
@@ -118,14 +121,15 @@ fn check_routes(pod: &mut Rtnl, prev: &CniResult) -> Result<(), CniError> {
 /// The host's end and its routes to the pod.
 fn check_host(
     identity: Identity,
+    names: &[String],
     ips: &[Ipv4Net],
     context: &mut Context<'_>,
 ) -> Result<HostLink, CniError> {
     let mut host = host_socket()?;
     let mut found = None;
-    for name in identity.host_names() {
-        let link = host.link(&name)?.filter(|link| is_own(link, identity) && link.is_up);
-        found = found.or(link.map(|link| HostLink { name, index: link.index }));
+    for name in names {
+        let link = host.link(name)?.filter(|link| is_own(link, identity) && link.is_up);
+        found = found.or(link.map(|link| HostLink { name: name.clone(), index: link.index }));
     }
     let link = found.ok_or_else(|| wrong("the host's end of the veth is missing or down"))?;
     let routes = host.routes()?;

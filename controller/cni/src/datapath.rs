@@ -5,8 +5,8 @@
 
 use std::net::Ipv4Addr;
 
-use tartan_common::abi::PodEntry;
-use tartan_datapath::Pods;
+use tartan_common::abi::{FastPath, PodEntry};
+use tartan_datapath::{Config, Pods};
 
 use crate::error::{CniError, Code};
 
@@ -39,6 +39,9 @@ pub trait Datapath {
     ///
     /// [`DatapathError::NotReady`] where nothing is pinned.
     fn ready(&mut self) -> Result<(), DatapathError>;
+
+    /// Whether flows may skip the host's conntrack.
+    fn skips_conntrack(&mut self) -> bool;
 
     /// The entry of an address.
     ///
@@ -99,6 +102,11 @@ impl Pinned {
 impl Datapath for Pinned {
     fn ready(&mut self) -> Result<(), DatapathError> {
         self.pods().map(|_| ())
+    }
+
+    fn skips_conntrack(&mut self) -> bool {
+        let config = Config::open().and_then(|config| config.get());
+        config.is_ok_and(|config| config.is_some_and(|it| it.fast_path() != FastPath::Off))
     }
 
     fn pod(&mut self, ip: Ipv4Addr) -> Result<Option<PodEntry>, DatapathError> {

@@ -17,6 +17,7 @@ use crate::error::CniError;
 use crate::handover;
 use crate::identity::Identity;
 use crate::ipam::{Locked, Reservations};
+use crate::naming::possible_names;
 use crate::netconf::NetConf;
 use crate::netlink::{Rtnl, delete_link};
 use crate::netns::NetNs;
@@ -28,7 +29,7 @@ use crate::netns::NetNs;
 /// Only what a later try may cure: a link the kernel would not delete, an
 /// address that could not be released. What is gone is no error.
 pub fn del(conf: &NetConf, call: &Invocation, context: &mut Context<'_>) -> Result<(), CniError> {
-    let found_veth = remove(conf, &call.attachment, remembered_ips(conf), context)?;
+    let found_veth = remove(conf, &call.attachment, &call.args, remembered_ips(conf), context)?;
     let scratch = conf.scratch_file(&call.attachment.container_id);
     if !found_veth {
         context.note(remove_foreign_veth(call));
@@ -54,11 +55,12 @@ fn tell_of_masquerade(scratch: &Path, call: &Invocation, context: &mut Context<'
 pub(crate) fn remove(
     conf: &NetConf,
     attachment: &Attachment,
+    cni_args: &str,
     mut ips: BTreeSet<Ipv4Addr>,
     context: &mut Context<'_>,
 ) -> Result<bool, CniError> {
     let identity = Identity::new(&conf.name, attachment);
-    let found_veth = remove_veths(identity, context)?;
+    let found_veth = remove_veths(identity, &possible_names(conf, identity, cni_args), context)?;
     let dir = conf.ipam_dir();
     ips.extend(Reservations::read(&dir)?.of(attachment));
     for ip in &ips {
@@ -77,11 +79,15 @@ fn remembered_ips(conf: &NetConf) -> BTreeSet<Ipv4Addr> {
 }
 
 /// The programs go with the link, so no packet passes unseen; the pins are taken away after it.
-fn remove_veths(identity: Identity, context: &mut Context<'_>) -> Result<bool, CniError> {
+fn remove_veths(
+    identity: Identity,
+    names: &[String],
+    context: &mut Context<'_>,
+) -> Result<bool, CniError> {
     let mut host = host_socket()?;
     let mut found = false;
-    for name in identity.host_names() {
-        match host.link(&name)? {
+    for name in names {
+        match host.link(name)? {
             Some(link) if !is_own(&link, identity) => continue,
             Some(link) => {
                 delete(&mut host, link.index)?;
@@ -89,10 +95,23 @@ fn remove_veths(identity: Identity, context: &mut Context<'_>) -> Result<bool, C
             }
             None => {}
         }
-        let detached = context.datapath.detach(&name);
+        let detached = context.datapath.detach(name);
         context.note(detached);
     }
-    Ok(found)
+    Ok(found || remove_renamed(&mut host, identity, context)?)
+}
+
+/// A veth of a name that cannot be told from what the runtime says now, for instance from a GC.
+fn remove_renamed(
+    host: &mut Rtnl,
+    identity: Identity,
+    context: &mut Context<'_>,
+) -> Result<bool, CniError> {
+    let Some((name, link)) = host.veth_with(identity.host_mac())? else { return Ok(false) };
+    delete(host, link.index)?;
+    let detached = context.datapath.detach(&name);
+    context.note(detached);
+    Ok(true)
 }
 
 fn delete(rtnl: &mut Rtnl, index: u32) -> Result<(), CniError> {

@@ -59,7 +59,7 @@ fn free(
     match &reservation.owner {
         Owner::Attachment(attachment) => {
             let ips = BTreeSet::from([reservation.ip]);
-            del::remove(conf, attachment, ips, context).map(|_| ())
+            del::remove(conf, attachment, "", ips, context).map(|_| ())
         }
         // Only plugins before ours wrote no interface: there is no veth or entry of ours.
         Owner::Container(_) => Ok(Locked::open(&conf.ipam_dir())?.release(reservation.ip)?),

@@ -15,6 +15,7 @@
 //! | [`netlink`], [`netns`], [`sysctl`] | the kernel |
 //! | [`handover`] | what flannel's plugin needs to take over again |
 //! | [`identity`] | names and MAC addresses that follow from the attachment |
+//! | [`naming`], [`sha1`] | the name of the host's end, ours or Calico's |
 //! | [`add`], [`del`], [`check`], [`status`], [`gc`] | the verbs |
 
 #![forbid(unsafe_code)]
@@ -33,12 +34,14 @@ pub mod handover;
 pub mod identity;
 pub mod ipam;
 pub mod json;
+pub mod naming;
 pub mod netconf;
 pub mod netlink;
 pub mod netns;
 pub mod plan;
 pub mod result;
 mod run;
+pub mod sha1;
 pub mod status;
 pub mod subnet;
 pub mod sysctl;

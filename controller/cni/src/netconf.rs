@@ -14,6 +14,7 @@ use crate::delegate::Delegate;
 use crate::environment::{Attachment, is_identifier, parse_args};
 use crate::error::{CniError, Code};
 use crate::json::Object;
+use crate::naming::Naming;
 use crate::result::{CniResult, Dns, Route};
 use crate::version::SpecVersion;
 
@@ -115,6 +116,16 @@ impl NetConf {
     pub fn delegate(&self) -> Result<Delegate, CniError> {
         let is_flannel = self.root().string("type")? == Some("flannel");
         Delegate::parse(&self.root().object_or_empty("delegate")?, is_flannel)
+    }
+
+    /// What the host's end of a pod's veth is to be called.
+    ///
+    /// # Errors
+    ///
+    /// Code 6 for a wrong type, 7 for a wrong value.
+    pub fn naming(&self) -> Result<Naming, CniError> {
+        let root = self.root();
+        Naming::parse(root.string("hostVethNaming")?, root.string("hostVethPrefix")?)
     }
 
     /// The routes of `ipam.routes`, after a check that `ipam` asks for host-local.

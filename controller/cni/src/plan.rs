@@ -10,6 +10,7 @@ use tartan_common::Mac;
 use crate::environment::Invocation;
 use crate::error::{CniError, Code};
 use crate::handover;
+use crate::identity::Identity;
 use crate::ipam::{IpamError, Range};
 use crate::netconf::{NetConf, unsupported};
 use crate::result::{Dns, Route};
@@ -34,6 +35,8 @@ pub struct Plan {
     pub mac: Option<Mac>,
     /// What flannel's plugin will need to release the pod.
     pub handover: String,
+    /// Names for the host's end, the first free of which is taken.
+    pub host_names: Vec<String>,
     /// The bridge on which flannel's chain would have put the pod.
     pub bridge: String,
 }
@@ -48,6 +51,7 @@ impl Plan {
         let delegate = conf.delegate()?;
         let request = conf.pod_request(&call.args)?;
         let asked = conf.routes()?;
+        let identity = Identity::new(&conf.name, &call.attachment);
         let subnet = SubnetEnv::load(&conf.subnet_file()?)?;
         let gateway = subnet.gateway();
         Ok(Self {
@@ -59,6 +63,7 @@ impl Plan {
             requested: request.ips,
             mac: request.mac,
             handover: handover::delegate_configuration(conf, &subnet)?,
+            host_names: conf.naming()?.host_names(identity, &call.args)?,
             bridge: delegate.bridge,
         })
     }

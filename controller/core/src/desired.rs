@@ -41,7 +41,8 @@ pub struct HostFacts {
 /// What the kernel's tables shall hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// The configuration, in epoch 0: the epoch is the writer's.
+    /// The configuration, in epoch 0: the epoch is the writer's. The limit of the right to `on`
+    /// and the fingerprint of the rules are zero: who looks at netfilter fills them in.
     pub config: NodeConfig,
     /// By the network address of the subnet.
     pub peers: BTreeMap<Ipv4Addr, abi::Peer>,
@@ -93,12 +94,14 @@ fn config(conf: &NetConf, own: &Lease, facts: &HostFacts, fast_path: abi::FastPa
         fast_path: fast_path as u32,
         source_check: conf.backend.source_check as u32,
         epoch: 0,
+        on_until: 0,
         port_low: u32::from(low),
         // The kernel never uses the last port of the range; nor do we.
         port_span: u32::from(high.saturating_sub(low)).max(1),
         port: conf.backend.port,
         vtep_mac: facts.vtep_mac,
-        unused: [0; 12],
+        rules: 0,
+        unused: [0; 4],
     }
 }
 

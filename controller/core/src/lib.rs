@@ -7,6 +7,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | [`netfilter`] | the rules that a node shall have, and what the others mean for its pods |
 //! | [`net_conf`] | flannel's `net-conf.json`, read with the rules of Go's `encoding/json` |
 //! | [`pod_cidr`] | the subnet of one node |
 //! | [`last_known`] | what a node knew last, for a start without its store |
@@ -34,6 +35,7 @@ pub mod last_known;
 pub mod lease;
 pub mod lease6;
 pub mod net_conf;
+pub mod netfilter;
 pub mod pod_cidr;
 pub mod reflector;
 pub mod state;

@@ -56,6 +56,9 @@ pub struct AgentState {
     pub store_trouble: Option<String>,
     /// When flows may skip the host stack.
     pub fast_path: Choice,
+    /// What is in the host's packet filter.
+    #[serde(default)]
+    pub firewall: FirewallState,
     /// Which inner sources are accepted.
     pub source_check: String,
     /// The other nodes.
@@ -78,6 +81,17 @@ pub struct DeviceState {
     pub mtu: u16,
     /// Its address.
     pub address: Ipv4Addr,
+}
+
+/// The packet filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirewallState {
+    /// Where our rules live.
+    pub rules: String,
+    /// What is masqueraded.
+    pub masquerade: String,
+    /// What is not as it should be, and what to do.
+    pub troubles: Vec<String>,
 }
 
 /// A choice with its reason.

@@ -4,7 +4,9 @@
 //! runs again by then (its start brings back its routes and entries) goes on
 //! without losing a packet.
 
+mod blackholes;
 mod overlay;
+mod rules;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ struct Removed {
     dry_run: bool,
     pins: Vec<PathBuf>,
     devices: Vec<String>,
+    /// Rules of ours in the packet filter, and blackhole routes.
+    rules: Vec<String>,
     /// What was taken off devices that stay.
     cleared: Vec<String>,
     files: Vec<PathBuf>,
@@ -40,6 +44,8 @@ pub(crate) fn run(format: Format, dry_run: bool) -> Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stays = runtime.block_on(remove_overlay(state.as_ref(), &mut removed))?;
+    removed.rules = rules::remove(dry_run)?;
+    removed.rules.extend(runtime.block_on(blackholes::remove(dry_run))?);
     removed.files = files(stays);
     if !dry_run {
         for file in &removed.files {
@@ -94,7 +100,7 @@ fn files(flannel_stays: bool) -> Vec<PathBuf> {
 }
 
 fn print(removed: &Removed) {
-    let Removed { dry_run, pins, devices, cleared, files } = removed;
+    let Removed { dry_run, pins, devices, rules, cleared, files } = removed;
     let verb = if *dry_run { "would remove" } else { "removed" };
     for pin in pins {
         println!("{verb} pin {}", pin.display());
@@ -102,13 +108,16 @@ fn print(removed: &Removed) {
     for device in devices {
         println!("{verb} device {device} with its addresses and route");
     }
+    for rule in rules {
+        println!("{verb} {rule}");
+    }
     for what in cleared {
         println!("{verb} {what}, which was flannel's and stays");
     }
     for file in files {
         println!("{verb} file {}", file.display());
     }
-    if pins.is_empty() && devices.is_empty() && cleared.is_empty() && files.is_empty() {
+    if [pins.len(), devices.len(), rules.len(), cleared.len(), files.len()] == [0; 5] {
         println!("Nothing of Tartan's is on this node.");
     }
 }

@@ -129,6 +129,8 @@ fn print(status: &Status) {
     let fast = &agent.fast_path;
     line("fast path", format!("{} (configured: {})", fast.effective, fast.configured));
     line("", fast.why.clone());
+    line("rules", agent.firewall.rules.clone());
+    line("masquerade", agent.firewall.masquerade.clone());
     line("source check", agent.source_check.clone());
     line(
         "peers",

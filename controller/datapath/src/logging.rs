@@ -42,7 +42,7 @@ impl Logging {
             });
         }
         let lock = pins::lock(&pins::programs())?;
-        let mut ebpf = load(logging_object(), &[])?;
+        let mut ebpf = load(logging_object(), None)?;
         switch_on(&mut ebpf, what)?;
         for name in ProgramName::ALL {
             program(&mut ebpf, name)?;

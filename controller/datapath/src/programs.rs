@@ -6,9 +6,10 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
-use tartan_common::abi::{LAYOUT_VERSION, MAPS, META_BUILD, META_LAYOUT};
+use tartan_common::abi::{FlowEntries, LAYOUT_VERSION, MAPS, META_BUILD, META_LAYOUT};
 
 use crate::error::DatapathError;
+use crate::flows::{self, FLOWS};
 use crate::object::{Build, object};
 use crate::pins;
 use crate::table::open_map;
@@ -91,30 +92,44 @@ pub enum Adoption {
 /// [`attach_node_hook`](crate::attach_node_hook) and
 /// [`attach_pod`](crate::attach_pod), which move them to the pinned programs.
 ///
+/// `flow_entries` is the size of the flow map. A pinned one of another size is replaced together
+/// with the programs, and what it held is learned again; without a size any will do.
+///
 /// # Errors
 /// When the kernel refuses, or when maps of another layout are pinned.
-pub fn ensure_programs(replace_anyway: bool) -> Result<Adoption, DatapathError> {
+pub fn ensure_programs(
+    replace_anyway: bool,
+    flow_entries: Option<FlowEntries>,
+) -> Result<Adoption, DatapathError> {
     pins::require_bpffs()?;
     let pinned = pinned_build()?;
     let complete = ProgramName::ALL.iter().all(|p| pins::program(p.as_str()).exists())
         && MAPS.iter().all(|map| pins::map(map.name).exists());
-    if pinned == Some(Build::embedded()) && complete && !replace_anyway {
+    let flows = flows::to_be_made(flow_entries)?;
+    if pinned == Some(Build::embedded()) && complete && !replace_anyway && flows.is_none() {
         return Ok(Adoption::Adopted);
     }
     pins::create_dirs()?;
-    let mut ebpf = load(object(), &[])?;
+    let mut ebpf = load(object(), flows)?;
     for name in ProgramName::ALL {
         pin_program(program(&mut ebpf, name)?, name)?;
+    }
+    if flows.is_some() {
+        flows::pin(&ebpf)?;
     }
     write_meta()?;
     Ok(pinned.map_or(Adoption::Fresh, |from| Adoption::Replaced { from }))
 }
 
-/// Loads an object's maps, reusing those that are pinned and pinning the others.
-pub(crate) fn load(object: &[u8], private: &[&'static str]) -> Result<Ebpf, DatapathError> {
+/// Loads an object's maps, reusing those that are pinned and pinning the others. With a size
+/// for the flow map, that one is made anew and left to be pinned.
+pub(crate) fn load(object: &[u8], flows: Option<FlowEntries>) -> Result<Ebpf, DatapathError> {
     let mut loader = EbpfLoader::new();
-    for map in MAPS.iter().filter(|map| !private.contains(&map.name)) {
+    for map in MAPS.iter().filter(|map| map.name != FLOWS || flows.is_none()) {
         loader.map_pin_path(map.name, pins::map(map.name));
+    }
+    if let Some(entries) = flows {
+        loader.map_max_entries(FLOWS, entries.get());
     }
     loader.load(object).map_err(|e| DatapathError::kernel("cannot load the maps", &e))
 }

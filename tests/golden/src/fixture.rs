@@ -60,11 +60,13 @@ pub fn config() -> NodeConfig {
         fast_path: FastPath::On as u32,
         source_check: SourceCheck::Strict as u32,
         epoch: EPOCH,
+        on_until: 0,
         port_low: 32_768,
         port_span: 28_231,
         port: PORT,
         vtep_mac: VTEP,
-        unused: [0; 12],
+        rules: 0,
+        unused: [0; 4],
     }
 }
 
@@ -79,6 +81,8 @@ pub struct Memory {
     pub nodes: BTreeMap<NetAddr, NodeEntry>,
     /// `FLOWS`, by the bytes of the key.
     pub flows: RefCell<BTreeMap<<FlowKey as Abi>::Bytes, FlowState>>,
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    pub now: u64,
 }
 
 impl Memory {
@@ -92,12 +96,14 @@ impl Memory {
             peers: BTreeMap::from([(subnet, peer())]),
             nodes: BTreeMap::from([(PEER, NodeEntry { subnet, mask: NetAddr::mask(24) })]),
             flows: RefCell::default(),
+            now: 0,
         }
     }
 
-    /// Makes the flow of `tuple` direct.
-    pub fn make_direct(&self, tuple: &Tuple) {
-        self.write_flow(&tuple.key().0, FlowState { epoch: EPOCH, seen: 3 });
+    /// Makes the flow of `tuple` direct under `config`.
+    pub fn make_direct(&self, config: &NodeConfig, tuple: &Tuple) {
+        let (key, _) = tuple.key();
+        self.write_flow(&key, config.regime(&key, || self.now).state(3));
     }
 }
 
@@ -136,8 +142,8 @@ impl Maps for Memory {
         self.nodes.get(&address)
     }
 
-    fn flow(&self, key: &FlowKey) -> Option<FlowState> {
-        self.flows.borrow().get(&key.to_bytes()).copied()
+    fn flow(&self, key: &FlowKey) -> FlowState {
+        self.flows.borrow().get(&key.to_bytes()).copied().unwrap_or(FlowState::UNKNOWN)
     }
 
     fn write_flow(&self, key: &FlowKey, state: FlowState) {
@@ -146,6 +152,10 @@ impl Maps for Memory {
 
     fn delete_flow(&self, key: &FlowKey) {
         self.flows.borrow_mut().remove(&key.to_bytes());
+    }
+
+    fn now(&self) -> u64 {
+        self.now
     }
 
     fn count(&self, _event: Event) {}

@@ -1,5 +1,6 @@
 //! The state that a case starts from.
 
+use tartan_common::abi::NodeConfig;
 use tartan_common::flow::{Kind, Tuple, classify};
 use tartan_common::wire::ipv4::Ipv4Header;
 use tartan_common::wire::{Frame, INNER_AT, IP_AT, IPV4_LEN, Inner};
@@ -8,10 +9,10 @@ use crate::fixture::Memory;
 use crate::{Case, Hook};
 
 impl Case {
-    /// Makes the frame's flow direct where the case says so.
-    pub fn prepare(&self, maps: &Memory) {
+    /// Makes the frame's flow direct under `config` where the case says so.
+    pub fn prepare(&self, config: &NodeConfig, maps: &Memory) {
         if let Some(tuple) = self.direct_flow() {
-            maps.make_direct(&tuple);
+            maps.make_direct(config, &tuple);
         }
     }
 

@@ -23,7 +23,7 @@ pub fn render() -> String {
 
 fn render_case(case: &Case, text: &mut String) {
     let maps = Memory::new();
-    case.prepare(&maps);
+    case.prepare(&config(), &maps);
     let mut frame = case.frame.clone();
     let verdict = run(case.hook, &mut frame, &case.meta(), &config(), &maps, 0);
     let flow = if case.direct { "direct" } else { "unknown" };

@@ -12,7 +12,7 @@ use tartan_golden::{Hook, Verdict, cases, render, run};
 fn every_case_ends_as_the_table_says() {
     for case in cases() {
         let maps = Memory::new();
-        case.prepare(&maps);
+        case.prepare(&config(), &maps);
         let mut frame = case.frame.clone();
         let verdict = run(case.hook, &mut frame, &case.meta(), &config(), &maps, 0);
         assert_eq!(verdict, case.expected, "{} ({} bytes)", case.name, case.frame.len());
@@ -82,7 +82,7 @@ proptest! {
                 }
                 let maps = Memory::new();
                 if direct {
-                    case.prepare(&maps);
+                    case.prepare(&config(), &maps);
                 }
                 let len = u32::try_from(frame.len()).unwrap();
                 let meta = Meta { len, gso_size, ifindex: POD_IFINDEX, tag: 0, in_vlan: false };

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a failure is a panic")]
 
+use std::time::Duration;
+
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::geteuid;
 use tartan_common::abi::{
-    Abi, ConfigSlot, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry, Tally,
+    Abi, ConfigSlot, FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry, Tally,
 };
 use tartan_common::abi::{COUNTER_SLOTS, Counted};
 use tartan_golden::fixture::{Memory, config};
@@ -135,15 +138,34 @@ fn identification(frame: &[u8]) -> u16 {
     frame.get(18..20).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]))
 }
 
+/// What the programs read: both change with the timer's tick.
+fn coarse_clock() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+    u64::try_from(Duration::from(now).as_nanos()).unwrap()
+}
+
 fn check(kernel: &mut Kernel, case: &Case, expected: Option<Verdict>) {
-    let memory = Memory::new();
-    case.prepare(&memory);
+    while !check_in_one_tick(kernel, &config(), case, expected) {}
+}
+
+/// Says whether the clock stood still meanwhile: only then is it sure what the program saw.
+fn check_in_one_tick(
+    kernel: &mut Kernel,
+    config: &NodeConfig,
+    case: &Case,
+    expected: Option<Verdict>,
+) -> bool {
+    let memory = Memory { now: coarse_clock(), ..Memory::new() };
+    case.prepare(config, &memory);
     kernel.set_flows(&memory);
     let before = kernel.counters();
     let (code, out) = kernel.run(case.hook, &case.frame, case.gso_size);
+    if coarse_clock() != memory.now {
+        return false;
+    }
     let mut frame = case.frame.clone();
     let id = identification(&out);
-    let verdict = run(case.hook, &mut frame, &case.meta(), &config(), &memory, id);
+    let verdict = run(case.hook, &mut frame, &case.meta(), config, &memory, id);
     if let Some(expected) = expected {
         assert_eq!(verdict, expected, "{}", case.name);
     }
@@ -157,6 +179,7 @@ fn check(kernel: &mut Kernel, case: &Case, expected: Option<Verdict>) {
     }
     let flows: Vec<_> = memory.flows.borrow().iter().map(|(k, v)| (*k, *v)).collect();
     assert_eq!(kernel.get_flows(), flows, "{}: flow entries differ", case.name);
+    true
 }
 
 #[test]
@@ -167,6 +190,48 @@ fn every_case_is_byte_equal_to_the_host() {
     let mut kernel = Kernel::load();
     for case in cases() {
         check(&mut kernel, &case, Some(case.expected));
+    }
+}
+
+/// Every gate whose answer depends on the time.
+fn timed() -> [NodeConfig; 3] {
+    let now = u32::try_from(coarse_clock() / 1_000_000_000).unwrap();
+    [
+        NodeConfig { fast_path: FastPath::AfterAccept as u32, ..config() },
+        NodeConfig { on_until: now + 3600, ..config() },
+        NodeConfig { on_until: now.saturating_sub(1).max(1), ..config() },
+    ]
+}
+
+#[test]
+fn the_kernel_reads_the_same_clock_as_the_host() {
+    if !may_run() {
+        return;
+    }
+    let mut kernel = Kernel::load();
+    for config in timed() {
+        kernel.configure(&config);
+        for case in cases() {
+            while !check_in_one_tick(&mut kernel, &config, &case, None) {}
+        }
+    }
+}
+
+#[test]
+fn a_right_that_runs_out_between_two_packets_takes_every_flow_along() {
+    if !may_run() {
+        return;
+    }
+    let mut kernel = Kernel::load();
+    let is_fast = |case: &Case| case.direct && case.expected == Verdict::ToWire;
+    let case = cases().into_iter().find(is_fast).unwrap();
+    let [_, good, over] = timed();
+    let memory = Memory { now: coarse_clock(), ..Memory::new() };
+    case.prepare(&good, &memory);
+    for (config, code) in [(good, Verdict::ToWire.code()), (over, Verdict::Next.code())] {
+        kernel.configure(&config);
+        kernel.set_flows(&memory);
+        assert_eq!(kernel.run(case.hook, &case.frame, 0).0, code, "{}", case.name);
     }
 }
 

@@ -21,10 +21,12 @@ pub use crate::tools::echo::EchoReport;
 pub use crate::tools::exchange::ExchangeReport;
 pub use crate::tools::flood::{FloodReport, UdpSinkReport};
 pub use crate::tools::hooks::HookedProgram;
+pub use crate::tools::inquire::InquireReport;
 pub use crate::tools::probe::ProbeReport;
 pub use crate::tools::raw::RawReport;
 pub use crate::tools::rr::RrReport;
 pub use crate::tools::sniff::{Capture, CapturedFrame};
+pub use crate::tools::witness::Testimony;
 
 /// A tool under way; killed when dropped. `T` is what it reports in the end.
 #[derive(Debug)]

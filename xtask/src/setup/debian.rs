@@ -8,12 +8,13 @@ use crate::step;
 use crate::workspace::{has_program, is_root, output_of, tool};
 
 /// Programs of the lab, and the Debian packages that hold them.
-const LAB_TOOLS: [(&str, &str); 9] = [
+const LAB_TOOLS: [(&str, &str); 10] = [
     ("iproute2", "ip"),
     ("ethtool", "ethtool"),
     ("nftables", "nft"),
     ("iptables", "iptables"),
     ("conntrack", "conntrack"),
+    ("ipset", "ipset"),
     ("bpftool", "bpftool"),
     ("iputils-ping", "ping"),
     ("tcpdump", "tcpdump"),

@@ -36,7 +36,7 @@ const fn program(name: &'static str, package: &'static str) -> Program {
 const PLAIN: Group =
     Group { name: "", version: "", cgo: false, tags: "", variables: &[], programs: &[] };
 
-pub(crate) const GROUPS: [Group; 6] = [
+pub(crate) const GROUPS: [Group; 7] = [
     Group {
         name: "etcd",
         version: "3.6.14",
@@ -52,6 +52,7 @@ pub(crate) const GROUPS: [Group; 6] = [
         programs: &[
             program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
             program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+            program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         ],
         ..PLAIN
     },
@@ -83,6 +84,17 @@ pub(crate) const GROUPS: [Group; 6] = [
             program("portmap", "github.com/containernetworking/plugins/plugins/meta/portmap"),
             program("cnitool", "github.com/containernetworking/cni/cnitool"),
         ],
+        ..PLAIN
+    },
+    // Its command cannot be built from the proxy, but its controller is a package: the launcher is
+    // our own.
+    Group {
+        name: "kube-router",
+        version: "1.6.1",
+        programs: &[program(
+            "kube-router-netpol",
+            "example.invalid/tartan/tests/tools/kube-router",
+        )],
         ..PLAIN
     },
     Group {
@@ -131,6 +143,22 @@ impl Group {
         flags
     }
 
+    /// `go.mod`, `go.sum` and, where the group has a program of its own, the Go files.
+    fn sources(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.dir();
+        let mut own = Vec::new();
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "go") {
+                own.push(path);
+            }
+        }
+        own.sort();
+        let mut sources = vec![dir.join("go.mod"), dir.join("go.sum")];
+        sources.append(&mut own);
+        Ok(sources)
+    }
+
     /// The name of its build in the cache: it changes with everything that changes the programs.
     pub(crate) fn key(&self) -> Result<String> {
         let mut text = self.flags().join(" ");
@@ -139,8 +167,7 @@ impl Group {
         for program in self.programs {
             text += program.package;
         }
-        for file in ["go.mod", "go.sum"] {
-            let path = self.dir().join(file);
+        for path in self.sources()? {
             text += &fs::read_to_string(&path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
         }
@@ -177,6 +204,17 @@ mod tests {
             let modules = fs::read_to_string(group.dir().join("go.mod")).unwrap();
             assert!(modules.contains(&format!(" v{}", group.version)), "{}", group.name);
         }
+    }
+
+    #[test]
+    fn a_launcher_of_our_own_takes_part_in_its_groups_key() {
+        let names = |group: &Group| -> Vec<_> {
+            let sources = group.sources().unwrap();
+            sources.iter().map(|path| path.file_name().unwrap().to_owned()).collect()
+        };
+        let group = |name| GROUPS.iter().find(|group| group.name == name).unwrap();
+        assert_eq!(names(group("kube-router")), ["go.mod", "go.sum", "main.go"]);
+        assert_eq!(names(group("etcd")), ["go.mod", "go.sum"]);
     }
 
     #[test]

@@ -12,7 +12,6 @@ pub(super) enum Effect {
     Less(&'static str),
 }
 
-const NO_RULES: Effect = Effect::Less("no effect yet: no firewall rules are written");
 const NO_ETCD: Effect = Effect::Less("ignored: etcd is not built in");
 
 /// Every flag, in the order of the command line's definition.
@@ -25,14 +24,11 @@ pub(super) const EFFECTS: [(&str, Effect); 37] = [
     ("iface-can-reach", Effect::Full),
     ("public-ip", Effect::Full),
     ("public-ipv6", Effect::Full),
-    (
-        "ip-masq",
-        Effect::Less("only written into the subnet file yet: no firewall rules are written"),
-    ),
-    ("ip-masq-fully-random-disable", NO_RULES),
-    ("iptables-resync", NO_RULES),
-    ("iptables-forward-rules", NO_RULES),
-    ("ip-blackhole-route", Effect::Less("no effect yet: no blackhole route is kept")),
+    ("ip-masq", Effect::Full),
+    ("ip-masq-fully-random-disable", Effect::Full),
+    ("iptables-resync", Effect::Less("not needed: rules are put back as soon as they change")),
+    ("iptables-forward-rules", Effect::Full),
+    ("ip-blackhole-route", Effect::Full),
     ("healthz-ip", Effect::Full),
     ("healthz-port", Effect::Full),
     (

@@ -29,6 +29,8 @@ pub enum Check {
     Programs,
     /// The host's way to the pod network.
     Routes,
+    /// The rules in the packet filter.
+    Rules,
     /// The pods that are there already.
     Pods,
     /// The file that the CNI plugin reads.
@@ -74,13 +76,14 @@ impl Default for State {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Uplink,
         Self::Lease,
         Self::Overlay,
         Self::Peers,
         Self::Programs,
         Self::Routes,
+        Self::Rules,
         Self::Pods,
         Self::SubnetFile,
         Self::Published,
@@ -97,6 +100,7 @@ impl Check {
             Self::Peers => "peers",
             Self::Programs => "programs",
             Self::Routes => "routes",
+            Self::Rules => "rules",
             Self::Pods => "pods",
             Self::SubnetFile => "subnet-file",
             Self::Published => "published",

@@ -4,6 +4,7 @@
 //! called again and again; nothing that is not ours is touched.
 
 mod addresses;
+mod blackhole;
 mod error;
 mod events;
 mod links;
@@ -16,6 +17,7 @@ mod sysctl;
 mod takeover;
 mod uplink;
 
+pub use blackhole::Blackhole;
 pub use error::HostError;
 pub use events::Events;
 pub use links::Link;

@@ -36,7 +36,8 @@ impl Host {
             // No conntrack in this kernel or namespace: nothing to be liberal.
             None | Some("1") => Ok(()),
             Some(_) => fs::write(format!("/proc/sys/{KEY}"), "1").map_err(|error| {
-                format!("cannot set {}: {error}; set it on the host", KEY.replace('/', "."))
+                let key = KEY.replace('/', ".");
+                format!("cannot set {key}: {error}; the CNI plugin does with the first pod, or set it on the host")
             }),
         }
     }

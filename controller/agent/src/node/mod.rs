@@ -5,9 +5,12 @@
 //! loop may run at any time, after any crash, and beside traffic.
 
 mod cni_conf;
+mod connect;
+mod fast_path;
 mod lease;
 mod memory;
 mod report;
+mod rules;
 mod tables;
 
 use std::time::{Duration, Instant};
@@ -17,12 +20,13 @@ use tartan_common::{Mac, Mtu};
 use tartan_core::conflict::{self, Observer, Peers};
 use tartan_core::desired::{self, Desired, HostFacts};
 use tartan_core::state::{AgentState, STATE_FILE};
-use tartan_core::subnet_env::SubnetEnv;
-use tartan_datapath::{Adoption, NodeHook, Pods, attach_node_hook, ensure_programs};
+use tartan_datapath::{Adoption, NodeHook, attach_node_hook, ensure_programs};
 use tracing::{info, warn};
 
+use self::fast_path::Gate;
 use self::memory::Memory;
 use self::tables::{KnownPods, Tables, Trust};
+use crate::firewall::Firewall;
 use crate::health::{Check, Health};
 use crate::host::{Host, Overlay, OverlaySpec, Uplink};
 use crate::settings::Settings;
@@ -47,6 +51,9 @@ pub struct Node<S> {
     trust: Trust,
     /// What the kernel's tables were brought to, and when they were last read.
     applied: Option<(Desired, Instant)>,
+    firewall: Firewall,
+    /// What the gate was told last.
+    gate: Option<Gate>,
     wishes: Wishes,
     memory: Memory,
     /// Addresses for devices that never had one.
@@ -73,6 +80,8 @@ impl<S: LeaseStore> Node<S> {
             snapshot: None,
             trust: Trust::Memory,
             applied: None,
+            firewall: Firewall::open(),
+            gate: None,
             wishes: Wishes::default(),
             memory,
             new_macs: None,
@@ -139,11 +148,14 @@ impl<S: LeaseStore> Node<S> {
         }
         self.check = Check::Peers;
         let peers = self.peers(&own).await?;
-        let desired = self.desired(&uplink, &overlay, &spec, &own, &peers).await?;
+        let gate = self.decide_fast_path(&spec);
+        let desired = self.desired(&uplink, &overlay, &spec, &own, &peers, &gate).await?;
         self.check = Check::Programs;
         self.program(&uplink, &overlay, &spec, &desired)?;
         self.check = Check::Routes;
         self.connect_host(&spec, &overlay, &own).await?;
+        self.check = Check::Rules;
+        let firewall = self.establish_rules(&spec, &own, &desired).await?;
         self.check = Check::Pods;
         self.repair_pods(&own, overlay.created).await?;
         self.check = Check::SubnetFile;
@@ -158,6 +170,8 @@ impl<S: LeaseStore> Node<S> {
             peers: &peers,
             faults: self.snapshot.as_ref().map_or(&[], |all| &all.faults),
             desired: &desired,
+            gate: &gate,
+            firewall: &firewall,
             ready: service.is_ok(),
         };
         let state = report::state(&pass, &self.store.describe());
@@ -206,6 +220,7 @@ impl<S: LeaseStore> Node<S> {
         spec: &OverlaySpec,
         own: &OwnLeases,
         peers: &Peers,
+        gate: &Gate,
     ) -> Result<Desired> {
         let nodes: Vec<_> = peers.usable.iter().map(|peer| peer.public_ip).collect();
         let next_hops = self.host.next_hops(&nodes).await?;
@@ -218,8 +233,11 @@ impl<S: LeaseStore> Node<S> {
             ports: Host::port_range(),
             next_hops,
         };
-        let (mode, _) = self.settings.fast_path();
-        Ok(desired::desired(&self.settings.conf, &own.v4, &peers.usable, &facts, mode))
+        let conf = &self.settings.conf;
+        let mut desired = desired::desired(conf, &own.v4, &peers.usable, &facts, gate.mode);
+        desired.config.on_until = gate.on_until;
+        desired.config.rules = gate.rules;
+        Ok(desired)
     }
 
     /// Programs, tables, hooks, in this order: a hook never runs unconfigured.
@@ -230,7 +248,7 @@ impl<S: LeaseStore> Node<S> {
         spec: &OverlaySpec,
         desired: &Desired,
     ) -> Result<()> {
-        match ensure_programs(self.replace_programs)? {
+        match ensure_programs(self.replace_programs, Some(self.settings.conf.flow_entries))? {
             Adoption::Adopted => {}
             Adoption::Fresh => {
                 self.applied = None;
@@ -273,65 +291,6 @@ impl<S: LeaseStore> Node<S> {
             let read_at = recent.map_or_else(Instant::now, |(_, read_at)| read_at);
             self.applied = Some((desired.clone(), read_at));
         }
-        Ok(())
-    }
-
-    /// Pods whose links, routes or entries somebody deleted, and what is left of pods that are gone.
-    async fn repair_pods(&mut self, own: &OwnLeases, device_is_new: bool) -> Result<()> {
-        let subnet = own.v4.subnet;
-        for veth in self.pods.orphans()? {
-            let found = self.host.pod_behind(&veth).await?;
-            if let Some((address, pod)) = found.filter(|(ip, _)| subnet.contains(*ip)) {
-                Pods::open()?.insert(address, &pod)?;
-                warn!(%address, veth, "put back the entry of a pod");
-            }
-        }
-        let pods = self.pods.repair(device_is_new)?;
-        let repaired = self.host.repair_pod_routes(&pods, subnet.gateway()).await?;
-        if repaired > 0 {
-            warn!(repaired, "pods had lost their routes");
-        }
-        Ok(())
-    }
-
-    /// What the host stack needs to reach the pod network.
-    async fn connect_host(
-        &self,
-        spec: &OverlaySpec,
-        overlay: &Overlay,
-        own: &OwnLeases,
-    ) -> Result<()> {
-        let subnet = own.v4.subnet;
-        let addresses = [subnet.first_address(), subnet.gateway()];
-        let raised = self.host.raise_overlay(spec, &addresses).await?;
-        let network = self.settings.conf.network();
-        let source = subnet.first_address();
-        let routed = self.host.ensure_network_route(network, overlay.ifindex, source).await?;
-        let removed = self.host.remove_peer_routes(network, subnet, overlay.ifindex).await?;
-        if removed > 0 {
-            info!(removed, "removed flannel's routes to single peers: one route leads to all");
-        }
-        if raised || routed {
-            info!(device = spec.name, %network, "connected the host to the pod network");
-        }
-        Ok(())
-    }
-
-    fn write_subnet_env(&self, spec: &OverlaySpec, own: &OwnLeases) -> Result<()> {
-        let conf = &self.settings.conf;
-        let subnet = own.v4.subnet;
-        let mut env =
-            SubnetEnv::ipv4(conf.network(), subnet, spec.mtu.get(), self.settings.ip_masq);
-        if let (Some(network), Some(lease)) = (conf.ipv6_network, &own.v6) {
-            env.add_ipv6(network, lease.subnet);
-        }
-        let path = &self.settings.subnet_file;
-        if std::fs::read_to_string(path).is_ok_and(|text| text == env.render()) {
-            return Ok(());
-        }
-        env.write(path)
-            .with_context(|| format!("Failed to write subnet file {}", path.display()))?;
-        info!(file = %path.display(), subnet = %subnet.net(), mtu = %spec.mtu, "wrote the subnet file");
         Ok(())
     }
 

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use tartan_common::abi;
 use tartan_core::conflict::Peers;
 use tartan_core::desired::Desired;
-use tartan_core::state::{AgentState, DeviceState, PeerState, RefusedState, UnreadableState};
+use tartan_core::state::{
+    AgentState, DeviceState, FirewallState, PeerState, RefusedState, UnreadableState,
+};
 use tartan_datapath::Build;
 use tracing::{info, warn};
 
+use super::fast_path::Gate;
 use crate::host::{Overlay, OverlaySpec, Uplink};
 use crate::settings::Settings;
 use crate::store::{Fault, Notice, NoticeKind, OwnLeases};
@@ -23,21 +26,23 @@ pub(super) struct Pass<'a> {
     pub(super) peers: &'a Peers,
     pub(super) faults: &'a [Fault],
     pub(super) desired: &'a Desired,
+    pub(super) gate: &'a Gate,
+    pub(super) firewall: &'a FirewallState,
     /// Whether the cluster may send pods.
     pub(super) ready: bool,
 }
 
 /// The state file's content after a pass that succeeded.
 pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
-    let Pass { settings, own, uplink, overlay, spec, peers, faults, desired, ready } = *pass;
-    let (mode, fast_path) = settings.fast_path();
+    let Pass { settings, own, uplink, overlay, spec, peers, .. } = *pass;
+    let Pass { faults, desired, gate, firewall, ready, .. } = *pass;
     let source_check = if desired.config.accepts_any_source() { "sender" } else { "strict" };
     AgentState {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: Build::embedded().to_string(),
         node_name: settings.node_name.clone(),
         ready,
-        problems: problems(desired, mode),
+        problems: problems(desired, gate.mode, firewall),
         uplink: DeviceState {
             name: uplink.name.clone(),
             ifindex: uplink.ifindex,
@@ -60,7 +65,8 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
         port: settings.conf.backend.port,
         store: store.to_owned(),
         store_trouble: None,
-        fast_path,
+        fast_path: gate.choice.clone(),
+        firewall: firewall.clone(),
         source_check: source_check.to_owned(),
         peers: peer_states(peers, desired),
         refused: refused_states(peers),
@@ -87,7 +93,7 @@ pub(super) fn notices(before: Option<&AgentState>, now: &AgentState) -> Vec<Noti
     refused.chain(unreadable).collect()
 }
 
-fn problems(desired: &Desired, mode: abi::FastPath) -> Vec<String> {
+fn problems(desired: &Desired, mode: abi::FastPath, firewall: &FirewallState) -> Vec<String> {
     let mut problems: Vec<_> = desired
         .unreachable
         .iter()
@@ -98,7 +104,8 @@ fn problems(desired: &Desired, mode: abi::FastPath) -> Vec<String> {
             )
         })
         .collect();
-    if mode == abi::FastPath::AfterAccept
+    problems.extend(firewall.troubles.iter().cloned());
+    if mode != abi::FastPath::Off
         && let Err(problem) = crate::host::Host::let_conntrack_be_liberal()
     {
         problems.push(problem);

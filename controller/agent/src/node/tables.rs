@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::net::if_::{if_indextoname, if_nametoindex};
+use nix::time::{ClockId, clock_gettime};
 use tartan_common::abi::NodeConfig;
 use tartan_core::desired::Desired;
 use tartan_datapath::{
@@ -77,19 +78,38 @@ impl Tables {
 
     fn configure(&mut self, desired: &Desired) -> Result<bool, DatapathError> {
         let current = self.config.get()?;
-        self.config.set(&with_epoch(desired.config, current.as_ref()))
+        let wanted = with_epoch(desired.config, current.as_ref(), monotonic()?);
+        self.config.set(&wanted)?;
+        // A right that is renewed every few seconds is no change worth a word.
+        let renewed = |current| NodeConfig { on_until: wanted.on_until, ..current };
+        Ok(current.map(renewed) != Some(wanted))
     }
 }
 
-/// Flows that were direct under another mode must not stay so: a change of
-/// mode begins a new epoch.
-fn with_epoch(wanted: NodeConfig, current: Option<&NodeConfig>) -> NodeConfig {
+/// What flows may do under one mode, one set of rules and one right they must not keep under
+/// another: each begins a new epoch. The renewal of a right that lasts does not.
+fn with_epoch(wanted: NodeConfig, current: Option<&NodeConfig>, now: Duration) -> NodeConfig {
     let epoch = match current {
-        Some(current) if current.fast_path == wanted.fast_path => current.epoch,
+        Some(current) if keeps_rights(&wanted, current, now) => current.epoch,
         Some(current) => current.epoch.wrapping_add(1),
         None => 1,
     };
     NodeConfig { epoch, ..wanted }
+}
+
+fn keeps_rights(wanted: &NodeConfig, current: &NodeConfig, now: Duration) -> bool {
+    // A right that ends while we write has ended: the programs saw it end.
+    let soon = now.saturating_add(Duration::from_secs(1)).as_nanos();
+    wanted.fast_path == current.fast_path
+        && wanted.rules == current.rules
+        && !current.is_over(u64::try_from(soon).unwrap_or(u64::MAX))
+}
+
+/// The programs' clock.
+fn monotonic() -> Result<Duration, DatapathError> {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).map_err(|errno| {
+        DatapathError::Kernel { what: "cannot read the clock".to_owned(), cause: errno.to_string() }
+    })
 }
 
 /// Whose word the desired state is.
@@ -243,6 +263,45 @@ fn attached(address: Ipv4Addr, ifindex: u32, veth: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tartan_common::abi::{Abi as _, FastPath};
+
+    /// A configuration of epoch 7.
+    fn config(fast_path: FastPath, on_until: u32, rules: u32) -> NodeConfig {
+        let zero = [0; size_of::<NodeConfig>()];
+        let fast_path = fast_path as u32;
+        NodeConfig { epoch: 7, fast_path, on_until, rules, ..NodeConfig::from_bytes(&zero) }
+    }
+
+    fn epoch_after(wanted: NodeConfig, current: Option<NodeConfig>, second: u64) -> u32 {
+        let wanted = NodeConfig { epoch: 0, ..wanted };
+        with_epoch(wanted, current.as_ref(), Duration::from_secs(second)).epoch
+    }
+
+    #[test]
+    fn a_renewed_right_stays_in_its_epoch() {
+        let current = config(FastPath::On, 100, 1);
+        assert_eq!(epoch_after(config(FastPath::On, 130, 1), Some(current), 80), 7);
+        assert_eq!(epoch_after(config(FastPath::On, 0, 1), Some(current), 80), 7);
+    }
+
+    #[test]
+    fn a_right_that_ran_out_is_not_revived() {
+        let current = config(FastPath::On, 100, 1);
+        for second in [99, 100, 5000] {
+            assert_eq!(epoch_after(config(FastPath::On, 6000, 1), Some(current), second), 8);
+        }
+        let never_on = config(FastPath::AfterAccept, 100, 1);
+        assert_eq!(epoch_after(config(FastPath::AfterAccept, 0, 1), Some(never_on), 5000), 7);
+    }
+
+    #[test]
+    fn other_modes_and_other_rules_begin_an_epoch() {
+        let current = config(FastPath::On, 0, 1);
+        assert_eq!(epoch_after(current, Some(current), 5000), 7);
+        assert_eq!(epoch_after(config(FastPath::On, 0, 2), Some(current), 1), 8);
+        assert_eq!(epoch_after(config(FastPath::AfterAccept, 0, 1), Some(current), 1), 8);
+        assert_eq!(epoch_after(current, None, 1), 1);
+    }
 
     fn at(n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, n)

@@ -66,6 +66,24 @@ impl Rtnl {
         }
     }
 
+    /// The veth with this MAC address and its name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn veth_with(&mut self, mac: Mac) -> Result<Option<(String, Link)>, NetlinkError> {
+        let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let answers = self.dump("list links", question)?;
+        let named = |message| match message {
+            RouteNetlinkMessage::NewLink(message) => {
+                Some((name(&message)?.to_owned(), Link::from(&message)))
+            }
+            _ => None,
+        };
+        let mut links = answers.into_iter().filter_map(named);
+        Ok(links.find(|(_, link)| link.is_veth && link.mac == Some(mac)))
+    }
+
     /// The IPv4 addresses of a link.
     ///
     /// # Errors
@@ -124,6 +142,13 @@ impl From<&LinkMessage> for Link {
         }
         link
     }
+}
+
+fn name(message: &LinkMessage) -> Option<&str> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 fn local_address(message: &AddressMessage) -> Option<Ipv4Net> {

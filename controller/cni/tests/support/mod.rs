@@ -49,6 +49,10 @@ impl Memory {
 }
 
 impl Datapath for Memory {
+    fn skips_conntrack(&mut self) -> bool {
+        true
+    }
+
     fn ready(&mut self) -> Result<(), DatapathError> {
         self.fail_at(Fault::NotReady)
     }
@@ -94,6 +98,8 @@ impl Datapath for Memory {
 pub(crate) struct Lab {
     pub(crate) root: TempDir,
     pub(crate) datapath: Memory,
+    /// `CNI_ARGS`.
+    pub(crate) args: &'static str,
     pods: BTreeMap<String, File>,
 }
 
@@ -135,6 +141,7 @@ impl Lab {
         let lab = Self {
             root: TempDir::new().expect("a directory"),
             datapath: Memory::default(),
+            args: "",
             pods: BTreeMap::new(),
         };
         let env = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
@@ -192,10 +199,12 @@ impl Lab {
     }
 
     pub(crate) fn call_in(&mut self, verb: &str, id: &str, netns: &Path, extra: &Value) -> Outcome {
+        let args = self.args;
         let lookup = |name: &str| match name {
             "CNI_COMMAND" => Some(verb.to_owned()),
             "CNI_CONTAINERID" => Some(id.to_owned()),
             "CNI_IFNAME" if !id.is_empty() => Some("eth0".to_owned()),
+            "CNI_ARGS" => Some(args.to_owned()),
             "CNI_NETNS" => Some(netns.display().to_string()),
             _ => None,
         };

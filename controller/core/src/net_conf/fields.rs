@@ -51,6 +51,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The items of a list; none where it is absent.
+    pub(super) fn list(&self, path: &'static str, fix: &str) -> Result<&'a [Json], NetConfError> {
+        match self.get(path) {
+            None => Ok(&[]),
+            Some(Json::Array(items)) => Ok(items),
+            Some(other) => Err(wrong_type(path, other, "a list", fix)),
+        }
+    }
+
     pub(super) fn address(&self, path: &'static str) -> Result<Option<Ipv4Addr>, NetConfError> {
         let fix = "write it like \"10.244.1.0\"";
         let parse = |text: &str| {

@@ -4,8 +4,8 @@
 //! defaults, so that every file flannel takes is taken, with the same meaning
 //! or a sentence that says why not. Unlike flannel in Kubernetes mode, every
 //! key is checked: a value that could not work is refused at start instead of
-//! failing later in silence. Tartan's own keys are `FastPath` and
-//! `Backend.SourceCheck`; flannel ignores them.
+//! failing later in silence. Tartan's own keys are `FastPath`,
+//! `NonMasqueradeCIDRs` and `Backend.SourceCheck`; flannel ignores them.
 
 mod backend;
 mod error;
@@ -18,7 +18,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tartan_common::abi::FlowEntries;
 
 pub use self::backend::{BACKEND_KEYS, DEFAULT_PORT, SourceCheck, VxlanConf};
 pub use self::error::NetConfError;
@@ -28,7 +29,7 @@ use crate::PodCidr;
 use crate::go_json::{Json, Object};
 
 /// Every key of the top level that is understood; matched without regard to case.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 15] = [
     "Network",
     "IPv6Network",
     "EnableIPv4",
@@ -42,6 +43,8 @@ pub const KEYS: [&str; 13] = [
     "IPv6SubnetMax",
     "Backend",
     "FastPath",
+    "FlowTableEntries",
+    "NonMasqueradeCIDRs",
 ];
 
 /// More of an unknown key is not repeated.
@@ -70,6 +73,11 @@ pub struct NetConf {
     pub enable_nftables: bool,
     /// Which flows may skip the host's stack.
     pub fast_path: FastPath,
+    /// How many flows the fast path remembers.
+    pub flow_entries: FlowEntries,
+    /// Where pods keep their own address, besides the pod network: of both families, host bits
+    /// zero, in the order in which they were written, none twice.
+    pub non_masquerade: Vec<IpNet>,
     /// The IPv6 pod network of a dual-stack cluster: leased and published, not forwarded yet.
     pub ipv6_network: Option<Ipv6Net>,
     /// The tunnel's settings.
@@ -137,13 +145,16 @@ fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetC
     let ipv6_network = families(fields, warnings)?;
     let enable_nftables = fields.flag("EnableNFTables")?.unwrap_or(false);
     if enable_nftables {
-        let text = "EnableNFTables = true has no effect yet: no firewall rules are written";
+        let text = "EnableNFTables = true has no effect: rules are nf_tables' wherever the kernel \
+                    has them";
         warnings.push(format!("net-conf: {text}"));
     }
     Ok(NetConf {
         pool: pool(fields)?,
         enable_nftables,
         fast_path: fast_path(fields)?,
+        flow_entries: flow_entries(fields)?,
+        non_masquerade: non_masquerade(fields)?,
         ipv6_network,
         backend: backend::read(fields, warnings)?,
     })
@@ -219,6 +230,30 @@ fn fast_path(fields: &Fields<'_>) -> Result<FastPath, NetConfError> {
     let invalid =
         |()| NetConfError::invalid(key, &Json::Text(text.to_owned()), "is not known", fix);
     text.parse().map_err(invalid)
+}
+
+fn flow_entries(fields: &Fields<'_>) -> Result<FlowEntries, NetConfError> {
+    let range = u64::from(FlowEntries::MIN)..=u64::from(FlowEntries::MAX);
+    let entries = fields.number("FlowTableEntries", range, true)?;
+    Ok(entries.and_then(|entries| FlowEntries::new(entries).ok()).unwrap_or_default())
+}
+
+/// Host bits are masked off, as in `Network`.
+fn non_masquerade(fields: &Fields<'_>) -> Result<Vec<IpNet>, NetConfError> {
+    let key = "NonMasqueradeCIDRs";
+    let fix = "write them like [\"192.168.0.0/16\", \"fd00::/8\"]";
+    let mut networks = Vec::new();
+    for item in fields.list(key, fix)? {
+        let invalid = || NetConfError::invalid(key, item, "is not a network", fix);
+        let Json::Text(text) = item else {
+            return Err(invalid());
+        };
+        let network = text.parse::<IpNet>().map_err(|_| invalid())?.trunc();
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
+    }
+    Ok(networks)
 }
 
 /// flannel ignores unknown keys in silence, and a misspelt key with them.

@@ -104,6 +104,47 @@ fn every_key_of_ours_is_read() {
 }
 
 #[test]
+fn networks_that_see_pods_addresses_may_be_of_both_families() {
+    assert!(conf(&with(r#""FastPath": "on""#)).non_masquerade.is_empty());
+    assert!(conf(&with(r#""NonMasqueradeCIDRs": null"#)).non_masquerade.is_empty());
+    let text = with(
+        r#""nonmasqueradecidrs": ["192.168.7.9/16", "fd00::1/8", "192.168.0.0/16", "0.0.0.0/0"]"#,
+    );
+    let Loaded { conf, warnings } = NetConf::parse(&text).unwrap();
+    let networks: Vec<String> = conf.non_masquerade.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["192.168.0.0/16", "fd00::/8", "0.0.0.0/0"]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn the_flow_table_has_a_size_of_its_own() {
+    let entries = |pair: &str| conf(&with(pair)).flow_entries.get();
+    assert_eq!(entries(r#""FlowTableEntries": 0"#), 262_144);
+    assert_eq!(entries(r#""FlowTableEntries": 64"#), 64);
+    let text = fault(&with(r#""FlowTableEntries": 63"#));
+    assert_eq!(text, "net-conf: FlowTableEntries = 63 is out of range: use 64..=16777216");
+}
+
+#[test]
+fn a_network_that_is_none_is_named() {
+    let fix = r#"write them like ["192.168.0.0/16", "fd00::/8"]"#;
+    for (value, problem) in [
+        (r#""192.168.0.0/16""#, r#""192.168.0.0/16" is not a list"#),
+        (r#"["192.168.0.0"]"#, r#""192.168.0.0" is not a network"#),
+        (r#"["10.0.0.0/8", "10.0.0.0/33"]"#, r#""10.0.0.0/33" is not a network"#),
+        (r#"["fe80::/10/1"]"#, r#""fe80::/10/1" is not a network"#),
+        ("[1]", "1 is not a network"),
+        ("[null]", "(null) is not a network"),
+        ("[[]]", "(an array) is not a network"),
+        ("{}", "(an object) is not a list"),
+    ] {
+        let text = with(&format!(r#""NonMasqueradeCIDRs": {value}"#));
+        let wanted = format!("net-conf: NonMasqueradeCIDRs = {problem}: {fix}");
+        assert_eq!(fault(&text), wanted, "{text}");
+    }
+}
+
+#[test]
 fn each_fault_names_its_key_its_value_and_the_fix() {
     let cases = [
         (backend(r#""VNI": 16777216"#), "Backend.VNI = 16777216 is out of range: use 1..=16777215"),
@@ -246,6 +287,7 @@ proptest! {
             with(&format!(r#""SubnetMin": {quoted}"#)),
             backend(&format!(r#""{key}": {quoted}, "MTU": {value}"#)),
             backend(&format!(r#""SourceCheck": {quoted}"#)),
+            with(&format!(r#""NonMasqueradeCIDRs": [{quoted}]"#)),
         ] {
             if let Err(error) = NetConf::parse(&document) {
                 prop_assert!(!error.to_string().contains('\n'), "{}", error);

@@ -16,7 +16,7 @@ use tartan_core::PodCidr;
 use tartan_core::state::AgentState;
 
 /// What the agent marks its routes with.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'T');
+pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'T');
 /// The gateway of the pod network's route.
 const NETWORK_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 

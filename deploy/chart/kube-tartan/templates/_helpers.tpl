@@ -40,6 +40,8 @@ system:serviceaccount:{{ .Release.Namespace }}:tartan
 {{- with $values.macPrefix }}{{ $_ := set $backend "MacPrefix" . }}{{ end }}
 {{- $conf := dict "Backend" $backend "EnableNFTables" $values.enableNFTables }}
 {{- with $values.fastPath }}{{ $_ := set $conf "FastPath" . }}{{ end }}
+{{- with $values.nonMasqueradeCIDRs }}{{ $_ := set $conf "NonMasqueradeCIDRs" . }}{{ end }}
+{{- with $values.flowTableEntries }}{{ $_ := set $conf "FlowTableEntries" (int .) }}{{ end }}
 {{- if .Values.podCidr }}
 {{- $_ := set $conf "Network" .Values.podCidr }}
 {{- else }}

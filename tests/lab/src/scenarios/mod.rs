@@ -6,6 +6,7 @@ mod bad_input;
 mod cni_beside_the_agent;
 mod cni_handover;
 mod cni_lifecycle;
+mod conntrack_mixed_paths;
 mod fast_share;
 mod kernel_baseline;
 mod kernel_vxlan_interop;
@@ -15,13 +16,16 @@ mod kube_mixed;
 mod kube_outage;
 mod kube_permissions;
 mod kube_scale;
+mod kube_services;
 mod kube_store_suite;
 mod kube_surface;
 mod kube_takeover;
 mod lab_itself;
 mod least_privilege;
+mod netfilter;
 mod operator;
 mod outer_fragments;
+mod policy;
 mod refusals;
 mod repairs;
 mod services;
@@ -44,10 +48,12 @@ pub static SCENARIOS: &[&[Entry]] = &[
     agent_restarts::SCENARIOS,
     refusals::SCENARIOS,
     repairs::SCENARIOS,
+    netfilter::SCENARIOS,
     operator::SCENARIOS,
     source_check_sender::SCENARIOS,
     outer_fragments::SCENARIOS,
     services::SCENARIOS,
+    conntrack_mixed_paths::SCENARIOS,
     fast_share::SCENARIOS,
     least_privilege::SCENARIOS,
     bad_input::SCENARIOS,
@@ -61,4 +67,6 @@ pub static SCENARIOS: &[&[Entry]] = &[
     kube_mixed::SCENARIOS,
     kube_takeover::SCENARIOS,
     kube_surface::SCENARIOS,
+    policy::SCENARIOS,
+    kube_services::SCENARIOS,
 ];

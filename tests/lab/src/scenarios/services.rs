@@ -236,8 +236,9 @@ fn reused_tuples(scenario: &mut Scenario) -> Result<()> {
 }
 
 /// Resets of 2,000 exchanges that mode `on` may cost a client that has no more than sixteen ports:
-/// conntrack does not know direct connections (docs/ARCHITECTURE.md, the gate's known limit).
-const KNOWN_LIMIT: u64 = 20;
+/// conntrack does not know connections that were direct before the first one was translated to
+/// their end (docs/ARCHITECTURE.md, the gate).
+const KNOWN_LIMIT: u64 = 3;
 
 /// The same client ports to the same server at the same time: netfilter gives a translated
 /// connection another port when the tuple is in use, if it knows.

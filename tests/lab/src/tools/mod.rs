@@ -6,19 +6,25 @@
 
 pub(crate) mod bulk;
 pub(crate) mod closed_port;
+pub(crate) mod confined;
 pub(crate) mod crr;
 pub(crate) mod echo;
 pub(crate) mod exchange;
 pub(crate) mod flood;
 pub(crate) mod hooks;
+pub(crate) mod inquire;
+pub(crate) mod knock;
 pub(crate) mod load;
 pub(crate) mod load_sink;
+pub(crate) mod mirror;
 mod net;
 pub(crate) mod probe;
 pub(crate) mod raw;
 pub(crate) mod rr;
+pub(crate) mod seen;
 mod setup;
 pub(crate) mod sniff;
+pub(crate) mod witness;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -41,6 +47,18 @@ pub enum Tool {
     Crr(crr::Args),
     /// Question and answer, each over a socket of its own.
     Exchange(exchange::Args),
+    /// Says who it is and who asked.
+    Witness(witness::Args),
+    /// Asks witnesses, each question over a socket of its own.
+    Inquire(inquire::Args),
+    /// Tells every client by which address it is seen.
+    Mirror(mirror::Args),
+    /// Asks a mirror, each time over a socket of its own.
+    Seen(seen::Args),
+    /// Runs a program under a filter of system calls.
+    Confined(confined::Args),
+    /// Opens new flows and says when the last one got through.
+    Knock(knock::Args),
     /// Sends UDP until its server has gone.
     ClosedPort(closed_port::Args),
     /// Sends UDP as fast as it can.
@@ -73,6 +91,12 @@ pub fn run(tool: Tool) -> Result<()> {
         Tool::Rr(args) => print(&rr::run(&args)?),
         Tool::Crr(args) => print(&crr::run(&args)?),
         Tool::Exchange(args) => print(&exchange::run(&args)?),
+        Tool::Witness(args) => print(&witness::run(&args)?),
+        Tool::Inquire(args) => print(&inquire::run(&args)?),
+        Tool::Mirror(args) => mirror::run(&args),
+        Tool::Seen(args) => print(&seen::run(&args)?),
+        Tool::Confined(args) => confined::run(&args),
+        Tool::Knock(args) => print(&knock::run(&args)?),
         Tool::ClosedPort(args) => print(&closed_port::run(&args)?),
         Tool::UdpFlood(args) => print(&flood::flood(&args)?),
         Tool::UdpSink(args) => print(&flood::sink(&args)?),

@@ -1,0 +1,71 @@
+//! The host's way to the pods, and the pods' own links: what stands around the programs.
+
+use anyhow::{Context as _, Result};
+use tartan_core::subnet_env::SubnetEnv;
+use tartan_datapath::Pods;
+use tracing::{info, warn};
+
+use super::Node;
+use crate::host::{Overlay, OverlaySpec};
+use crate::store::{LeaseStore, OwnLeases};
+
+impl<S: LeaseStore> Node<S> {
+    /// Pods whose links, routes or entries somebody deleted, and what is left of pods that are gone.
+    pub(super) async fn repair_pods(&mut self, own: &OwnLeases, device_is_new: bool) -> Result<()> {
+        let subnet = own.v4.subnet;
+        for veth in self.pods.orphans()? {
+            let found = self.host.pod_behind(&veth).await?;
+            if let Some((address, pod)) = found.filter(|(ip, _)| subnet.contains(*ip)) {
+                Pods::open()?.insert(address, &pod)?;
+                warn!(%address, veth, "put back the entry of a pod");
+            }
+        }
+        let pods = self.pods.repair(device_is_new)?;
+        let repaired = self.host.repair_pod_routes(&pods, subnet.gateway()).await?;
+        if repaired > 0 {
+            warn!(repaired, "pods had lost their routes");
+        }
+        Ok(())
+    }
+
+    /// What the host stack needs to reach the pod network.
+    pub(super) async fn connect_host(
+        &self,
+        spec: &OverlaySpec,
+        overlay: &Overlay,
+        own: &OwnLeases,
+    ) -> Result<()> {
+        let subnet = own.v4.subnet;
+        let addresses = [subnet.first_address(), subnet.gateway()];
+        let raised = self.host.raise_overlay(spec, &addresses).await?;
+        let network = self.settings.conf.network();
+        let source = subnet.first_address();
+        let routed = self.host.ensure_network_route(network, overlay.ifindex, source).await?;
+        let removed = self.host.remove_peer_routes(network, subnet, overlay.ifindex).await?;
+        if removed > 0 {
+            info!(removed, "removed flannel's routes to single peers: one route leads to all");
+        }
+        if raised || routed {
+            info!(device = spec.name, %network, "connected the host to the pod network");
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_subnet_env(&self, spec: &OverlaySpec, own: &OwnLeases) -> Result<()> {
+        let conf = &self.settings.conf;
+        let subnet = own.v4.subnet;
+        let mut env =
+            SubnetEnv::ipv4(conf.network(), subnet, spec.mtu.get(), self.settings.rules.ip_masq);
+        if let (Some(network), Some(lease)) = (conf.ipv6_network, &own.v6) {
+            env.add_ipv6(network, lease.subnet);
+        }
+        let path = &self.settings.subnet_file;
+        if std::fs::read_to_string(path).is_ok_and(|text| text == env.render()) {
+            return Ok(());
+        }
+        env.write(path)
+            .with_context(|| format!("Failed to write subnet file {}", path.display()))?;
+        info!(file = %path.display(), subnet = %subnet.net(), mtu = %spec.mtu, "wrote the subnet file");
+        Ok(())
+    }
+}
