@@ -52,7 +52,6 @@ fn there_and_back(scenario: &mut Scenario) -> Result<()> {
 struct Kept {
     subnet_env: String,
     device: String,
-    rules: Vec<String>,
     addresses: Vec<String>,
     mac: Option<String>,
 }
@@ -65,7 +64,6 @@ fn kept(cluster: &Cluster, number: usize) -> Result<Kept> {
     Ok(Kept {
         subnet_env: hands.node.read(SUBNET_ENV)?,
         device: hands.node.run(&format!("ip -o link show dev {DEVICE}"))?,
-        rules: flannels_rules(&hands.node)?,
         addresses: addresses.collect::<Result<_>>()?,
         mac: admin.annotation(hands.node.name(), "flannel.alpha.coreos.com/backend-data")?,
     })
@@ -80,7 +78,8 @@ fn unchanged(what: &str, before: &Kept, after: &Kept) -> Result<()> {
 fn take_over(scenario: &Scenario, cluster: &mut Cluster, number: usize) -> Result<()> {
     let what = format!("node{} taken over", number + 1);
     let before = kept(cluster, number)?;
-    ensure!(!before.rules.is_empty(), "flannel has no rules on {}", number + 1);
+    let rules = |cluster: &Cluster| flannels_rules(&cluster.nodes[number].node);
+    ensure!(!rules(cluster)?.is_empty(), "flannel has no rules on node{}", number + 1);
     let traffic = Traffic::start(&cluster.pods)?;
     thread::sleep(Duration::from_millis(500));
     let hands = &mut cluster.nodes[number];
@@ -90,6 +89,7 @@ fn take_over(scenario: &Scenario, cluster: &mut Cluster, number: usize) -> Resul
     hands.wait_ours()?;
     traffic.finish(scenario, &what)?;
     unchanged(&what, &before, &kept(cluster, number)?)?;
+    ensure!(rules(cluster)?.is_empty(), "{what}: flannel's rules are left");
     let pod = new_pod(cluster, number, "ours")?;
     ensure!(master(&pod)?.is_none(), "{} is on a bridge", pod.label());
     let pins = "/sys/fs/bpf/tartan/links/pods";
@@ -114,6 +114,8 @@ fn give_back(scenario: &Scenario, cluster: &mut Cluster, number: usize) -> Resul
     traffic.finish(scenario, &what)?;
     let after = kept(cluster, number)?;
     unchanged(&what, &before, &after).with_context(|| said)?;
+    let rules = flannels_rules(&cluster.nodes[number].node)?;
+    ensure!(!rules.is_empty(), "{what}: flannel has no rules");
     let pod = new_pod(cluster, number, "theirs")?;
     ensure!(master(&pod)?.as_deref() == Some("cni0"), "{} is not on cni0", pod.label());
     talks_to_everybody(cluster, &pod)?;

@@ -31,7 +31,7 @@ impl Dataplane {
     /// How `tartanctl status` has to begin the name of the rule that decides.
     pub(super) fn decides(self) -> &'static str {
         match self {
-            Self::Iptables(_) => "chain cali-",
+            Self::Iptables(_) => "> cali-",
             Self::Nftables => "table ip calico, chain",
         }
     }

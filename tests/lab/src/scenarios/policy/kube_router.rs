@@ -18,7 +18,7 @@ use crate::scenario::Scenario;
 use crate::wire::Wire;
 
 /// What `tartanctl status` says while the engine's chains are there.
-const NAMED: [&str; 2] = ["after-accept (configured: auto)", "chain KUBE-"];
+const NAMED: [&str; 2] = ["after-accept (configured: auto)", "> KUBE-"];
 
 pub(super) fn run(scenario: &mut Scenario, flavour: Flavour) -> Result<()> {
     let lab = scenario.lab(Wire::Offloaded)?;
