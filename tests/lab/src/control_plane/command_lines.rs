@@ -1,29 +1,44 @@
 //! The flags of each program. What is not named here has its upstream default.
 
+use std::net::Ipv4Addr;
+
+use super::API_PORT;
 use super::identity::TOKENS;
 use super::options::{Network, Options};
 use super::pki::{ACCOUNT_KEY, ACCOUNT_PUBLIC_KEY, API_CERTIFICATE, API_KEY, CA_CERTIFICATE};
 use crate::wire::GATEWAY;
 
-const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
 const ISSUER: &str = "https://kubernetes.default.svc";
 /// What hands out podCIDRs, and what watches over conditions and taints of nodes.
 const CONTROLLERS: &str = "node-ipam-controller,node-lifecycle-controller";
 
-pub(super) fn etcd() -> Vec<String> {
+/// Where the API server with this index reaches etcd: an address of its own, so that a test can cut
+/// off one of them, however often it connects again.
+#[must_use]
+pub fn etcd_address(index: u16) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, 1 + u8::try_from(index).unwrap_or(u8::MAX - 1))
+}
+
+fn etcd_url(index: u16) -> String {
+    format!("http://{}:2379", etcd_address(index))
+}
+
+pub(super) fn etcd(api_servers: u16) -> Vec<String> {
+    let clients = (0..api_servers).map(etcd_url).collect::<Vec<_>>().join(",");
     words(&format!(
         "--name lab --data-dir /mnt/control/etcd --log-level warn --unsafe-no-fsync \
-         --listen-client-urls {ETCD} --advertise-client-urls {ETCD} \
+         --listen-client-urls {clients} --advertise-client-urls {clients} \
          --listen-peer-urls {ETCD_PEER} --initial-advertise-peer-urls {ETCD_PEER} \
          --initial-cluster lab={ETCD_PEER} --quota-backend-bytes 4294967296"
     ))
 }
 
-pub(super) fn api_server(port: u16, options: &Options) -> Vec<String> {
+pub(super) fn api_server(index: u16, options: &Options) -> Vec<String> {
     let Options { compaction, watch_cache, .. } = options;
+    let (etcd, port) = (etcd_url(index), API_PORT + index);
     let mut flags = words(&format!(
-        "--etcd-servers={ETCD} --etcd-compaction-interval={}s --watch-cache={watch_cache} \
+        "--etcd-servers={etcd} --etcd-compaction-interval={}s --watch-cache={watch_cache} \
          --bind-address=0.0.0.0 --advertise-address={GATEWAY} --secure-port={port} \
          --tls-cert-file={API_CERTIFICATE} --tls-private-key-file={API_KEY} \
          --client-ca-file={CA_CERTIFICATE} --token-auth-file={TOKENS} \

@@ -25,6 +25,7 @@ use crate::paths::CONTROL;
 use crate::process::eventually;
 use crate::wire::GATEWAY;
 
+pub use self::command_lines::etcd_address;
 pub use self::faults::BlackHole;
 pub use self::identity::User;
 pub use self::options::{Network, Options};
@@ -59,7 +60,7 @@ impl ControlPlane {
         let authority = Authority::new()?;
         authority.write_files()?;
         identity::write_tokens(options)?;
-        let etcd = Program::start("etcd", "etcd", command_lines::etcd())?;
+        let etcd = Program::start("etcd", "etcd", command_lines::etcd(options.api_servers))?;
         let api_servers = (0..options.api_servers)
             .map(|index| api_server(index, options))
             .collect::<Result<_>>()?;
@@ -184,7 +185,7 @@ fn is_ready(client: &Client) -> bool {
 
 fn api_server(index: u16, options: &Options) -> Result<Program> {
     let log = format!("kube-apiserver-{index}");
-    Program::start(&log, "kube-apiserver", command_lines::api_server(API_PORT + index, options))
+    Program::start(&log, "kube-apiserver", command_lines::api_server(index, options))
 }
 
 fn access(authority: &Authority, user: &User, index: u16) -> Access {
