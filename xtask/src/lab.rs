@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::workspace::{self, cargo, product, shown};
-use crate::{setup, tools};
+use crate::{images, setup, tools};
 
 /// What an operator installs, and the lab that runs it.
 const BINARIES: [&str; 4] = ["tartand", "tartan-cni", "tartanctl", "tartan-lab"];
@@ -47,10 +47,11 @@ pub(crate) fn run(subcommand: &str, passed: &Passed) -> Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", lab.display()))
 }
 
-/// The lab, told where the programs of `cargo xtask tools` are.
+/// The lab, told where the programs of `cargo xtask tools` and the test images are.
 pub(crate) fn command() -> Result<Command> {
     let mut command = workspace::tool(&product("tartan-lab")?.to_string_lossy());
     command.env(tools::VARIABLE, tools::directory());
+    command.env(images::VARIABLE, images::directory());
     Ok(command)
 }
 
@@ -59,8 +60,10 @@ pub(crate) fn needs_root(subcommand: &str) -> Result<String> {
     let lab = shown(&product("tartan-lab")?);
     Ok(format!(
         "The lab makes network namespaces and loads eBPF programs: it needs root. Run:\n    \
-         sudo {}={} {lab} {subcommand}",
+         sudo {}={} {}={} {lab} {subcommand}",
         tools::VARIABLE,
         tools::directory().display(),
+        images::VARIABLE,
+        images::directory().display(),
     ))
 }

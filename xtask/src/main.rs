@@ -7,7 +7,9 @@
 mod check;
 mod cluster;
 mod docs;
+mod e2e;
 mod image;
+mod images;
 mod lab;
 mod manifest;
 mod setup;
@@ -46,14 +48,18 @@ enum Command {
     /// Measure against host networking and the kernel's vxlan (root)
     Bench(lab::Passed),
     /// Build the programs that tests run beside Tartan: a control plane, flannel, CNI plugins
-    Tools,
-    /// A cluster with a real API server, to look at (root)
+    Tools(tools::Options),
+    /// A real Kubernetes cluster in namespaces: up, down, status, logs, exec, kubectl, fault (root)
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// Run Kubernetes' own tests of the network on a cluster with Tartan (root)
+    E2e(e2e::Options),
     /// Regenerate the generated documents in docs/ and docs/surface/
     Docs,
+    /// Make the images that a cluster of kubelets runs for tests, and the product's own
+    Images(images::Options),
     /// Make the container images: static, from scratch, for amd64 and arm64
     Image(image::Options),
     /// Render deploy/kube-tartan.yml from the Helm chart, or compare it
@@ -78,9 +84,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => return test::run(&options),
         Command::Demo(passed) => return lab::run("demo", &passed),
         Command::Bench(passed) => return lab::run("bench", &passed),
-        Command::Tools => tools::run()?,
+        Command::Tools(options) => tools::run(options.set())?,
         Command::Cluster { action } => return cluster::run(&action),
+        Command::E2e(options) => return e2e::run(&options),
         Command::Docs => docs::run()?,
+        Command::Images(options) => images::run(options.set())?,
         Command::Image(options) => image::run(&options)?,
         Command::Manifest(options) => return manifest::run(&options),
     }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::tally::Tally;
-use crate::{lab, setup, tee, tools, workspace};
+use crate::{e2e, images, lab, setup, tee, tools, workspace};
 
 /// Crates without I/O, tested with overflow checks.
 const PURE: [&str; 2] = ["tartan-common", "tartan-core"];
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     // First, because the manifest's test renders the chart with a program of theirs.
     if !options.unit && workspace::is_root() && wants_tools(options)? {
-        build_tools();
+        build_tools(options.all);
     }
     let mut sum = Tally::default();
     if !options.lab {
@@ -65,6 +65,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     if !options.unit {
         run_lab(options, &mut sum)?;
+    }
+    if options.all && !options.unit && options.filter.is_none() {
+        run_e2e(&mut sum)?;
     }
     Ok(verdict(sum, env::var_os("CI").is_some()))
 }
@@ -117,12 +120,23 @@ fn wants_tools(options: &Options) -> Result<bool> {
     Ok(names.is_some_and(|names| !names.trim().is_empty()))
 }
 
-/// Builds them. Where that fails the other tests run on, and those that need a program are skipped.
-fn build_tools() {
+/// Builds them, and for the slow suites all images. Where that fails the other tests run on, and
+/// those that need what is missing are skipped.
+fn build_tools(all: bool) {
     println!();
-    if let Err(error) = tools::run() {
+    let built = if all { images::run(tools::Set::E2e) } else { tools::run(tools::Set::Daily) };
+    if let Err(error) = built {
         println!("tools: not built; tests that need them are skipped. {error:#}");
     }
+}
+
+/// Kubernetes' own tests, the last of the slow suites.
+fn run_e2e(sum: &mut Tally) -> Result<()> {
+    if !workspace::is_root() {
+        return Ok(());
+    }
+    let reader = Reader { read: Tally::of_closing_line, shown: false, may_be_empty: false };
+    count(&mut e2e::command()?, sum, &reader)
 }
 
 /// Runs `command` and adds what its lines say. A command that fails without having counted a

@@ -150,8 +150,12 @@ impl<'a, 'c> Attempt<'a, 'c> {
             host_mac: self.identity.host_mac(),
         };
         self.registered = true;
-        self.context.datapath.insert_pod(ip, entry)?;
-        self.context.datapath.attach(&veth.host_name)?;
+        let datapath = &mut self.context.datapath;
+        datapath.insert_pod(ip, entry)?;
+        let may_be_provisional = self.plan.qdisc_is_free;
+        if !(may_be_provisional && datapath.attach_provisionally(&veth.host_name)?) {
+            datapath.attach(&veth.host_name)?;
+        }
         Ok(())
     }
 

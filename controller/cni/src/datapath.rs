@@ -71,6 +71,14 @@ pub trait Datapath {
     /// [`DatapathError`].
     fn attach(&mut self, host_veth: &str) -> Result<(), DatapathError>;
 
+    /// Attaches both programs at once, for the agent to attach them lastingly later. Says whether
+    /// it could.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn attach_provisionally(&mut self, host_veth: &str) -> Result<bool, DatapathError>;
+
     /// Removes both pins; absent ones are fine.
     ///
     /// # Errors
@@ -123,6 +131,10 @@ impl Datapath for Pinned {
 
     fn attach(&mut self, host_veth: &str) -> Result<(), DatapathError> {
         Ok(tartan_datapath::attach_pod(host_veth)?)
+    }
+
+    fn attach_provisionally(&mut self, host_veth: &str) -> Result<bool, DatapathError> {
+        Ok(tartan_datapath::attach_pod_provisionally(host_veth)?)
     }
 
     fn detach(&mut self, host_veth: &str) -> Result<(), DatapathError> {

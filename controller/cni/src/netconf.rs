@@ -187,6 +187,20 @@ impl NetConf {
         })
     }
 
+    /// Whether no plugin after this one will shape the pod: the runtime was asked to tell
+    /// (`capabilities.bandwidth`) and tells of no limit. The plugin `bandwidth` makes an `ingress`
+    /// qdisc and fails where another one is in its place.
+    ///
+    /// # Errors
+    ///
+    /// Code 6 for wrong types.
+    pub fn qdisc_is_free(&self) -> Result<bool, CniError> {
+        let capabilities = self.root().object_or_empty("capabilities")?;
+        let asked = capabilities.boolean("bandwidth")?.unwrap_or(false);
+        let told = self.root().object_or_empty("runtimeConfig")?.has("bandwidth");
+        Ok(asked && !told)
+    }
+
     /// The result of an earlier ADD.
     ///
     /// # Errors
@@ -292,6 +306,17 @@ mod tests {
         let conf = conf(r#"{"name":"n","ipam":"nonsense"}"#);
         assert_eq!(conf.ipam_dir(), PathBuf::from("/var/lib/cni/networks/n"));
         assert!(conf.routes().is_err());
+    }
+
+    #[test]
+    fn the_qdisc_is_free_only_where_the_runtime_would_have_told() {
+        let is_free = |more: &str| conf(&format!(r#"{{"name":"n"{more}}}"#)).qdisc_is_free();
+        assert_eq!(is_free(""), Ok(false));
+        assert_eq!(is_free(r#","capabilities":{"bandwidth":false}"#), Ok(false));
+        assert_eq!(is_free(r#","capabilities":{"bandwidth":true}"#), Ok(true));
+        let shaped = r#","capabilities":{"bandwidth":true},"runtimeConfig":{"bandwidth":{}}"#;
+        assert_eq!(is_free(shaped), Ok(false));
+        assert!(is_free(r#","capabilities":7"#).is_err());
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Plan {
     pub host_names: Vec<String>,
     /// The bridge on which flannel's chain would have put the pod.
     pub bridge: String,
+    /// Whether no plugin after this one needs the veth's ingress qdisc.
+    pub qdisc_is_free: bool,
 }
 
 impl Plan {
@@ -65,6 +67,7 @@ impl Plan {
             handover: handover::delegate_configuration(conf, &subnet)?,
             host_names: conf.naming()?.host_names(identity, &call.args)?,
             bridge: delegate.bridge,
+            qdisc_is_free: conf.qdisc_is_free()?,
         })
     }
 }

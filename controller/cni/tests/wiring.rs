@@ -246,6 +246,24 @@ fn an_add_takes_milliseconds() {
 }
 
 #[test]
+fn a_pod_that_nobody_will_shape_starts_with_provisional_programs() {
+    namespaces(|mut lab| {
+        let told = json!({ "capabilities": { "bandwidth": true } });
+        lab.ok("ADD", "c1", told.clone());
+        assert_eq!(lab.datapath.provisional, lab.datapath.attached);
+        assert_eq!((lab.datapath.attached.len(), lab.datapath.attached_while_up), (1, 0));
+        lab.quiet("DEL", "c1", told.clone());
+        assert!(lab.datapath.attached.is_empty());
+        let mut shaped = told.clone();
+        shaped["runtimeConfig"] = json!({ "bandwidth": { "egressRate": 1 } });
+        lab.ok("ADD", "c2", shaped);
+        lab.datapath.qdisc_is_taken = true;
+        lab.ok("ADD", "c3", told);
+        assert_eq!((lab.datapath.provisional.len(), lab.datapath.attached.len()), (0, 2));
+    });
+}
+
+#[test]
 fn what_flannels_plugin_needs_comes_with_add_and_goes_with_del() {
     namespaces(|mut lab| {
         let file = lab.root.path().join("scratch/c1");

@@ -4,7 +4,6 @@ mod cleanup;
 mod drops;
 mod install;
 mod log;
-mod output;
 mod paths;
 mod peers;
 mod status;
@@ -14,6 +13,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use nix::sys::signal::{SigHandler, Signal, signal};
+
+use tartan_ctl::test::probe::{self, Probe};
+use tartan_ctl::{output, test};
 
 use crate::output::Format;
 
@@ -54,11 +56,18 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Tests the pod network of a cluster: pods on every node, and all they say to each other.
+    /// Exit code 1 when something does not work, 2 when the test could not run.
+    Test(test::Options),
+    /// What the test runs in its pods.
+    #[command(subcommand, hide = true)]
+    Probe(Probe),
 }
 
 fn main() -> ExitCode {
     let Arguments { output, command } = Arguments::parse();
-    if !matches!(command, Command::Log(_)) {
+    // These two have something to put right before they end.
+    if !matches!(command, Command::Log(_) | Command::Test(_)) {
         end_with_the_reader();
     }
     match run(output, &command) {
@@ -85,5 +94,7 @@ fn run(output: Format, command: &Command) -> Result<ExitCode> {
         Command::Log(selection) => log::run(selection),
         Command::InstallCni(wanted) => install::run(output, wanted),
         Command::Cleanup { dry_run } => cleanup::run(output, *dry_run),
+        Command::Test(options) => Ok(test::run(output, options)),
+        Command::Probe(probe) => probe::run(probe),
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people.
     Text,
     /// For programs.
@@ -14,13 +14,16 @@ pub(crate) enum Format {
 }
 
 /// Prints a value as indented JSON.
-pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
+///
+/// # Errors
+/// When the value has no JSON.
+pub fn json<T: Serialize>(value: &T) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 /// Prints rows in columns as wide as their widest cell, two blanks apart.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let mut widths: Vec<_> = head.iter().map(|cell| cell.len()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

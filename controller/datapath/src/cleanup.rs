@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::DatapathError;
 use crate::pins;
+use crate::pod_hooks::pod_pins;
+use crate::provisional;
 
 /// Every pin of ours, links first: the order in which [`cleanup`] removes them.
 ///
@@ -25,6 +27,9 @@ pub fn leftovers() -> Result<Vec<PathBuf>, DatapathError> {
 /// When a pin cannot be removed; the others are gone then.
 pub fn cleanup() -> Result<Vec<PathBuf>, DatapathError> {
     let found = leftovers()?;
+    for (veth, _) in pod_pins()? {
+        provisional::finish(&pins::pod_link_dir(&veth), &veth)?;
+    }
     for path in &found {
         pins::remove(path)?;
     }

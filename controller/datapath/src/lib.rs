@@ -8,8 +8,8 @@
 //! - a process that ends, however it ends, leaves forwarding as it was;
 //! - programs are replaced with `BPF_LINK_UPDATE`: no packet meets a hook
 //!   without a program;
-//! - nothing that was not pinned by us is touched, and no stranger's program
-//!   is ever detached.
+//! - nothing that is not ours by a pin or, on a new pod's veth, by a mark among the pins is
+//!   touched, and no stranger's program is ever detached.
 
 mod cleanup;
 mod config;
@@ -25,7 +25,9 @@ pub mod pins;
 mod pod_hooks;
 mod pods;
 mod programs;
+mod provisional;
 mod table;
+mod tc;
 
 pub use cleanup::{cleanup, leftovers};
 pub use config::Config;
@@ -38,4 +40,5 @@ pub use peers::{Nodes, Peers};
 pub use pod_hooks::{attach_pod, detach_pod, pod_attached, pod_pins};
 pub use pods::Pods;
 pub use programs::{Adoption, ProgramName, ensure_programs};
+pub use provisional::{attach_pod_provisionally, pod_is_provisional};
 pub use tartan_common::abi::{FlowEntries, PodEntry};

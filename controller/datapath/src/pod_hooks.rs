@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use aya::programs::TcAttachType;
 use nix::net::if_::if_nametoindex;
@@ -12,6 +13,7 @@ use crate::link;
 use crate::logging;
 use crate::pins;
 use crate::programs::ProgramName;
+use crate::provisional;
 
 /// The programs on a pod's veth. `pod_egress` comes first: a pod whose packets
 /// nobody checks must not exist, not even for a moment.
@@ -21,34 +23,43 @@ const HOOKS: [(ProgramName, TcAttachType); 2] = [
 ];
 
 /// Attaches both programs to the host's end of a pod's veth, or moves links
-/// that are there to the pinned programs.
+/// that are there to the pinned programs. Provisional hooks go when the links are there.
 ///
 /// # Errors
 /// When the agent did not run since boot, the veth is missing, or the kernel refuses.
 pub fn attach_pod(host_veth: &str) -> Result<(), DatapathError> {
-    let ifindex = if_nametoindex(host_veth)
-        .map_err(|e| DatapathError::kernel(format!("cannot find the interface {host_veth}"), &e))?;
-    let dir = pins::pod_link_dir(host_veth);
-    match fs::create_dir(&dir) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(DatapathError::NotSetUp(pins::pod_links()));
-        }
-        Err(error) => return Err(DatapathError::io("cannot create", dir, error)),
-    }
+    let ifindex = interface(host_veth)?;
+    let dir = make_dir(host_veth)?;
     // The agent repairs what it finds half done; the plugin may just be at it.
     let _lock = pins::lock(&dir)?;
     for (program, attach_type) in HOOKS {
         ensure(&dir.join(program.as_str()), program, host_veth, ifindex, attach_type)?;
     }
-    Ok(())
+    provisional::finish(&dir, host_veth)
 }
 
-/// Removes both links of a pod's veth; what is gone is fine.
+pub(crate) fn interface(host_veth: &str) -> Result<u32, DatapathError> {
+    if_nametoindex(host_veth)
+        .map_err(|e| DatapathError::kernel(format!("cannot find the interface {host_veth}"), &e))
+}
+
+/// The directory of a pod's pins.
+pub(crate) fn make_dir(host_veth: &str) -> Result<PathBuf, DatapathError> {
+    let dir = pins::pod_link_dir(host_veth);
+    match fs::create_dir(&dir) {
+        Ok(()) => Ok(dir),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(dir),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(DatapathError::NotSetUp(pins::pod_links()))
+        }
+        Err(error) => Err(DatapathError::io("cannot create", dir, error)),
+    }
+}
+
+/// Removes both links of a pod's veth, or its provisional hooks; what is gone is fine.
 ///
 /// # Errors
-/// When a pin cannot be removed.
+/// When a pin or a hook cannot be removed.
 pub fn detach_pod(host_veth: &str) -> Result<(), DatapathError> {
     let dir = pins::pod_link_dir(host_veth);
     let _lock = match pins::lock(&dir) {
@@ -59,6 +70,7 @@ pub fn detach_pod(host_veth: &str) -> Result<(), DatapathError> {
     for (program, _) in HOOKS {
         pins::remove(&dir.join(program.as_str()))?;
     }
+    provisional::finish(&dir, host_veth)?;
     match fs::remove_dir(&dir) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -66,7 +78,7 @@ pub fn detach_pod(host_veth: &str) -> Result<(), DatapathError> {
     }
 }
 
-/// Whether both pinned programs run on the veth.
+/// Whether both programs run on the veth: the pinned ones, or for a new pod those of its making.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -74,6 +86,9 @@ pub fn pod_attached(host_veth: &str) -> Result<bool, DatapathError> {
     let Ok(ifindex) = if_nametoindex(host_veth) else {
         return Ok(false);
     };
+    if provisional::in_place(&pins::pod_link_dir(host_veth), ifindex)? {
+        return Ok(true);
+    }
     for (program, _) in HOOKS {
         let state = link::info(&pins::pod_link_dir(host_veth).join(program.as_str()))?;
         if state.is_some_and(|link| link.ifindex == ifindex) && logging::is_active() {

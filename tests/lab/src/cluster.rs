@@ -10,7 +10,7 @@ use crate::agent::Agent;
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::pod::Pod;
-use crate::process::Place as _;
+use crate::process::Place;
 use crate::traffic::{self, EchoReport, Running, SinkReport};
 
 /// Name of each pod on its node, in the order of making.
@@ -148,7 +148,16 @@ impl Servers {
     /// # Errors
     /// When one cannot bind.
     pub fn start(pod: &Pod) -> Result<Self> {
-        Ok(Self { _echo: traffic::echo(pod, None)?, _sink: traffic::tcp_sink(pod, true, None)? })
+        Self::start_in(pod)
+    }
+
+    /// Starts both anywhere.
+    ///
+    /// # Errors
+    /// As [`Servers::start`].
+    pub fn start_in(place: &dyn Place) -> Result<Self> {
+        let sink = traffic::tcp_sink(place, true, None)?;
+        Ok(Self { _echo: traffic::echo(place, None)?, _sink: sink })
     }
 }
 
@@ -158,18 +167,23 @@ impl Servers {
 /// # Errors
 /// When any of them fails: which, from where to where.
 pub fn talk(from: &Pod, to: &Pod, bytes: u64) -> Result<()> {
-    let every = || -> Result<()> {
-        let ip: IpAddr = to.address()?.into();
-        from.run(&format!("ping -n -c 1 -W 2 {ip}"))?;
-        let tcp = traffic::crr_count(from, ip, 3)?;
-        ensure!(tcp.failed == 0, "TCP: {tcp:?}");
-        let udp = traffic::udp_probe(from, &[ip], 1000, 0.01)?.finish()?;
-        ensure!(udp.iter().all(|report| report.lost == 0 && report.refused == 0), "UDP: {udp:?}");
-        let bulk = traffic::tcp_bytes(from, ip, bytes)?;
-        ensure!(bulk.intact, "bulk: {bulk:?}");
-        Ok(())
-    };
-    every().with_context(|| format!("from {} to {}", from.label(), to.label()))
+    reach(from, to.address()?.into(), bytes)
+        .with_context(|| format!("from {} to {}", from.label(), to.label()))
+}
+
+/// As [`talk`], from any place to an address of a place that runs [`Servers`].
+///
+/// # Errors
+/// When any of them fails: which.
+pub fn reach(from: &dyn Place, ip: IpAddr, bytes: u64) -> Result<()> {
+    from.run(&format!("ping -n -c 1 -W 2 {ip}"))?;
+    let tcp = traffic::crr_count(from, ip, 3)?;
+    ensure!(tcp.failed == 0, "TCP: {tcp:?}");
+    let udp = traffic::udp_probe(from, &[ip], 1000, 0.01)?.finish()?;
+    ensure!(udp.iter().all(|report| report.lost == 0 && report.refused == 0), "UDP: {udp:?}");
+    let bulk = traffic::tcp_bytes(from, ip, bytes)?;
+    ensure!(bulk.intact, "bulk: {bulk:?}");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,14 @@ use crate::process::checked;
 pub struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
+    /// What `tartanctl TABLE -o json` printed, whose rows are called by their `key`.
+    ///
+    /// # Errors
+    /// When there is no such table in it.
+    pub fn parse(text: &str, table: &str, key: &str) -> Result<Self> {
+        parse(text, table, key).with_context(|| format!("tartanctl {table} printed {text}"))
+    }
+
     /// Packets under this name; 0 when there is none.
     #[must_use]
     pub fn get(&self, name: &str) -> u64 {
@@ -69,7 +77,7 @@ impl Node {
 
     fn counts(&self, table: &str, key: &str) -> Result<Counts> {
         let text = checked(self.product("tartanctl")?.args([table, "-o", "json"]))?;
-        parse(&text, table, key).with_context(|| format!("tartanctl {table} printed {text}"))
+        Counts::parse(&text, table, key)
     }
 }
 

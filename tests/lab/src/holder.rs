@@ -10,10 +10,22 @@ use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::sethostname;
 
-use crate::go_tools;
+use crate::cgroups;
+use crate::files::Opened;
 use crate::paths;
 use crate::process::checked;
 use crate::sandbox::private_mounts;
+
+/// What a host of the lab has of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// No node: the lab's file system.
+    Outsider,
+    /// A node on which the lab itself plays the container runtime.
+    Node,
+    /// A node with a kubelet: control groups as well, and disks that outlast a reboot.
+    Kubelet,
+}
 
 /// Prepares the lab's own namespaces. Called once, by process 1.
 ///
@@ -24,13 +36,19 @@ pub fn prepare_lab() -> Result<()> {
     let binaries = binaries_dir()?;
     // Held open: the mount below may hide its path.
     let binaries = fs::File::open(&binaries).with_context(|| format!("{}", binaries.display()))?;
-    let programs = go_tools::open_all()?;
+    let (programs, images) = (Opened::tools()?, Opened::images()?);
     fresh_sys()?;
+    if cgroups::wanted() {
+        cgroups::mount_all()?;
+        // Programs that keep state of their own run here, and take it from anywhere.
+        read_only_root()?;
+    }
     fresh("tmpfs", paths::LAB, "mode=0755")?;
     for dir in paths::DIRECTORIES {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
     }
-    go_tools::bind_all(&programs, bind)?;
+    programs.bind(bind)?;
+    images.bind(bind)?;
     bind(Path::new(&format!("/proc/self/fd/{}", binaries.as_raw_fd())), paths::BINARIES)?;
     fresh("tmpfs", "/tmp", "mode=1777")?;
     fresh("tmpfs", "/run", "mode=0755")?;
@@ -53,12 +71,14 @@ fn binaries_dir() -> Result<PathBuf> {
 ///
 /// # Errors
 /// When a mount is refused.
-pub fn hold(name: &str, plain: bool) -> Result<()> {
+pub fn hold(name: &str, kind: Kind) -> Result<()> {
     private_mounts()?;
     sethostname(name)?;
     fresh_sys()?;
-    if !plain {
-        node_mounts(name)?;
+    match kind {
+        Kind::Outsider => {}
+        Kind::Node => node_mounts(name)?,
+        Kind::Kubelet => kubelet_mounts(name)?,
     }
     loopback_up()?;
     println!("ready");
@@ -73,17 +93,73 @@ fn node_mounts(name: &str) -> Result<()> {
     for dir in ["/run", "/var/lib", "/opt"] {
         fresh("tmpfs", dir, "mode=0755")?;
     }
-    let own = Path::new(paths::NODES).join(name);
-    let (upper, work) = (own.join("etc"), own.join("work"));
-    fs::create_dir_all(&upper)?;
-    fs::create_dir_all(&work)?;
-    let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
-    fresh("overlay", "/etc", &options)?;
+    own_etc(&Path::new(paths::NODES).join(name))?;
     for dir in ["/run/netns", "/run/flannel", "/opt/cni/bin", "/etc/cni/net.d", "/etc/kube-flannel"]
     {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
     }
     Ok(())
+}
+
+/// An /etc that shows the machine's and keeps what is written below `own`.
+fn own_etc(own: &Path) -> Result<()> {
+    let (upper, work) = (own.join("etc"), own.join("work"));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(&work)?;
+    let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+    fresh("overlay", "/etc", &options)
+}
+
+/// The kernel's name for the time since the last boot.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Kernel settings that a kubelet sets for the whole machine. It finds its wish in a file over
+/// each, and leaves the machine's as they are.
+const KUBELET_SYSCTLS: [(&str, &str); 6] = [
+    ("vm/overcommit_memory", "1"),
+    ("vm/panic_on_oom", "0"),
+    ("kernel/panic", "10"),
+    ("kernel/panic_on_oops", "1"),
+    ("kernel/keys/root_maxkeys", "1000000"),
+    ("kernel/keys/root_maxbytes", "25000000"),
+];
+
+/// A machine of its own: its disks lie on the lab's tmpfs and outlast this holder, everything else
+/// is as after a boot. The machine's own files can be read only.
+fn kubelet_mounts(name: &str) -> Result<()> {
+    cgroups::mount_all()?;
+    fresh("bpf", "/sys/fs/bpf", "")?;
+    fresh("tmpfs", "/run", "mode=0755")?;
+    let own = Path::new(paths::NODES).join(name);
+    for (disk, target) in [("lib", "/var/lib"), ("log", "/var/log"), ("opt", "/opt")] {
+        let disk = own.join(disk);
+        fs::create_dir_all(&disk)?;
+        bind(&disk, target)?;
+    }
+    own_etc(&own)?;
+    for (setting, wish) in KUBELET_SYSCTLS {
+        let file = PathBuf::from(format!("/run/sysctl.{}", setting.replace('/', ".")));
+        fs::write(&file, format!("{wish}\n"))?;
+        bind(&file, &format!("/proc/sys/{setting}"))?;
+    }
+    new_boot_id()?;
+    read_only_root()?;
+    let flags = MsFlags::MS_REC | MsFlags::MS_SHARED;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).context("cannot share the mounts")
+}
+
+/// By this a kubelet knows that its machine was down.
+fn new_boot_id() -> Result<()> {
+    let id = fs::read("/proc/sys/kernel/random/uuid")?;
+    fs::write("/run/boot_id", id)?;
+    bind(Path::new("/run/boot_id"), BOOT_ID)
+}
+
+/// No program of the node can change a file of the machine.
+fn read_only_root() -> Result<()> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        .context("cannot make the root file system read-only")
 }
 
 /// A sysfs that shows this network namespace, without what was mounted below the old one.

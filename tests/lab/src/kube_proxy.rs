@@ -98,7 +98,7 @@ impl KubeProxy {
     /// When it is not built (a skip) or cannot be started.
     pub fn start(plane: &ControlPlane, node: &Node, mode: ProxyMode) -> Result<Self> {
         let program = go_tools::path("kube-proxy")?;
-        node.write(CONFIG, &config(node, mode, &plane.kubeconfig(&user())?))?;
+        write_config(node, mode, &plane.kubeconfig(&user())?)?;
         let log = Path::new(LOGS).join(format!("kube-proxy-{}.log", node.name()));
         let file = File::options().create(true).append(true).open(&log)?;
         let mut command = node.command(&program.to_string_lossy());
@@ -144,6 +144,12 @@ impl Drop for KubeProxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes the configuration of a node's kube-proxy: its path there.
+pub(crate) fn write_config(node: &Node, mode: ProxyMode, kubeconfig: &str) -> Result<&'static str> {
+    node.write(CONFIG, &config(node, mode, kubeconfig))?;
+    Ok(CONFIG)
 }
 
 /// kubeadm's configuration, but for what a namespace may not change: the limits of the machine's

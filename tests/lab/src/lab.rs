@@ -1,12 +1,13 @@
 //! The laboratory: a wire and the hosts on it.
 
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context as _, Result};
 
+use crate::holder::Kind;
 use crate::node::Node;
 use crate::process::Place;
 use crate::space::{Space, command_in};
@@ -16,7 +17,7 @@ use crate::wire::{Outside, Wire};
 #[derive(Debug)]
 pub struct Lab {
     wire: Wire,
-    hosts: Cell<u8>,
+    hosts: AtomicU8,
 }
 
 impl Lab {
@@ -26,7 +27,7 @@ impl Lab {
     /// When the kernel refuses a link.
     pub fn new(wire: Wire) -> Result<Self> {
         wire.set_up().context("cannot make the wire")?;
-        Ok(Self { wire, hosts: Cell::new(0) })
+        Ok(Self { wire, hosts: AtomicU8::new(0) })
     }
 
     /// The kind of wire.
@@ -41,7 +42,27 @@ impl Lab {
     /// When the kernel refuses a namespace, a mount or a link.
     pub fn node(&self) -> Result<Node> {
         let number = self.next()?;
-        self.named_node(&format!("node{number}"), number)
+        self.named_node(number, Kind::Node)
+    }
+
+    /// Adds a node for a kubelet: with control groups of its own, its disks kept until the lab
+    /// ends, and nothing of Tartan on it. The run needs [`Entry::with_kubelets`].
+    ///
+    /// [`Entry::with_kubelets`]: crate::scenario::Entry::with_kubelets
+    ///
+    /// # Errors
+    /// As [`Lab::node`], and when the run has no control groups.
+    pub fn kubelet_node(&self) -> Result<Node> {
+        self.named_node(self.next()?, Kind::Kubelet)
+    }
+
+    /// Starts the machine of a node with a kubelet again: the same name, address and disks.
+    ///
+    /// # Errors
+    /// As [`Lab::kubelet_node`].
+    pub fn kubelet_node_again(&self, number: u8) -> Result<Node> {
+        Outside.succeeds(&format!("ip link del up-node{number}"))?;
+        self.named_node(number, Kind::Kubelet)
     }
 
     /// Makes a node anew, with the name and the addresses of one that was dropped.
@@ -51,14 +72,14 @@ impl Lab {
     pub fn node_again(&self, number: u8) -> Result<Node> {
         // The kernel takes its time over the links of a dropped node; it may be done already.
         Outside.succeeds(&format!("ip link del up-node{number}"))?;
-        self.named_node(&format!("node{number}"), number)
+        self.named_node(number, Kind::Node)
     }
 
-    fn named_node(&self, name: &str, number: u8) -> Result<Node> {
-        let space = Space::new(name, address(number), false)?;
+    fn named_node(&self, number: u8, kind: Kind) -> Result<Node> {
+        let space = Space::new(&format!("node{number}"), address(number), kind)?;
         let node = Node::new(space);
         self.wire.plug(&node, node.pid(), node.address())?;
-        node.prepare()?;
+        node.prepare(kind)?;
         Ok(node)
     }
 
@@ -77,17 +98,16 @@ impl Lab {
     /// As [`Lab::node`].
     pub fn outsider(&self, name: &str) -> Result<Outsider> {
         let number = self.next()?;
-        let space = Space::new(name, address(number), true)?;
+        let space = Space::new(name, address(number), Kind::Outsider)?;
         let host = Outsider { space: Arc::new(space) };
         self.wire.plug(&host, host.space.pid(), host.address())?;
         Ok(host)
     }
 
     fn next(&self) -> Result<u8> {
-        let number = self.hosts.get().checked_add(1).filter(|n| *n < 200);
-        let number = number.context("the lab has room for 199 hosts")?;
-        self.hosts.set(number);
-        Ok(number)
+        let next = |hosts: u8| hosts.checked_add(1).filter(|number| *number < 200);
+        let last = self.hosts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        Ok(last.ok().context("the lab has room for 199 hosts")? + 1)
     }
 }
 

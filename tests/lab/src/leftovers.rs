@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::libc;
 
+use crate::cgroups;
 use crate::process::checked;
 
 /// How long the kernel may take to free what has lost its last user.
@@ -30,7 +31,7 @@ const DIRECTORIES: [&str; 7] = [
 ];
 
 /// Everything of the machine that a run could add to: namespaces, links, routes, BPF programs,
-/// maps and links, pins, files.
+/// maps and links, pins, files, control groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventory(BTreeSet<String>);
 
@@ -50,6 +51,8 @@ impl Inventory {
             files(Path::new(directory), &mut things);
         }
         things.extend(our_temporary_files());
+        let groups = cgroups::of_runs()?;
+        things.extend(groups.iter().map(|dir| format!("control group {}", dir.display())));
         Ok(Self(things))
     }
 

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
+use crate::holder::Kind;
 use crate::paths;
 use crate::pod::Pod;
 use crate::process::Place;
 use crate::space::{Space, command_in};
+use crate::wire::bridge_netfilter;
 
 /// A node of the lab; clones are handles to the same node.
 #[derive(Debug, Clone)]
@@ -36,14 +38,39 @@ impl Node {
     }
 
     /// The configuration files and settings that an administrator would have put there.
-    pub(crate) fn prepare(&self) -> Result<()> {
+    pub(crate) fn prepare(&self, kind: Kind) -> Result<()> {
+        self.write("/etc/hostname", self.name())?;
+        match kind {
+            Kind::Outsider => Ok(()),
+            Kind::Node => self.prepare_for_the_lab(),
+            Kind::Kubelet => self.prepare_for_a_kubelet(),
+        }
+    }
+
+    /// As kubeadm asks for, before anything of Kubernetes is there.
+    fn prepare_for_a_kubelet(&self) -> Result<()> {
+        self.sysctl("net.ipv4.ip_forward", "1")?;
+        self.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
+        self.sysctl("net.ipv4.conf.default.rp_filter", "0")?;
+        if bridge_netfilter()? {
+            self.sysctl("net.bridge.bridge-nf-call-iptables", "1")?;
+        }
+        // A name server that refuses at once: nothing of a node asks the machine's own.
+        let (id, last) = ("7a27a4", self.address().octets()[3]);
+        self.shell(&format!(
+            "echo {id}{last:026x} > /etc/machine-id; mkdir -p /etc/kubernetes /etc/containerd; \
+             rm -f /etc/resolv.conf; echo nameserver 127.0.0.1 > /etc/resolv.conf"
+        ))
+        .map(drop)
+    }
+
+    fn prepare_for_the_lab(&self) -> Result<()> {
         // The lab must not depend on what the machine happens to have set.
         self.sysctl("net.ipv4.ip_forward", "0")?;
         self.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
         self.sysctl("net.ipv4.conf.default.rp_filter", "0")?;
         self.write(NET_CONF, DEFAULT_NET_CONF)?;
         self.write(CONFLIST, DEFAULT_CONFLIST)?;
-        self.write("/etc/hostname", self.name())?;
         self.run(&format!("ln -s {}/tartan-cni /opt/cni/bin/tartan-cni", paths::BINARIES)).map(drop)
     }
 

@@ -10,6 +10,8 @@ pub const LAB: &str = "/mnt";
 pub const BINARIES: &str = "/mnt/bin";
 /// The programs of [`go_tools`](crate::go_tools).
 pub const TOOLS: &str = "/mnt/tools";
+/// Archives of container images.
+pub const IMAGES: &str = "/mnt/images";
 /// Keys, kubeconfigs and the data of the control plane.
 pub const CONTROL: &str = "/mnt/control";
 /// The lease directory that all nodes share.
@@ -20,7 +22,7 @@ pub const LOGS: &str = "/mnt/logs";
 pub(crate) const NODES: &str = "/mnt/nodes";
 
 /// What the lab makes on its tmpfs before anything else.
-pub(crate) const DIRECTORIES: [&str; 6] = [BINARIES, TOOLS, CONTROL, LEASES, LOGS, NODES];
+pub(crate) const DIRECTORIES: [&str; 7] = [BINARIES, TOOLS, IMAGES, CONTROL, LEASES, LOGS, NODES];
 
 /// The product's binary of this name, as built beside this program.
 ///

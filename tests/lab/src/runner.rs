@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::libc;
 
+use crate::cgroups::Cgroups;
 use crate::sandbox::{Ended, Sandbox, require_root};
-use crate::scenario::{Entry, SKIPPED, tail};
+use crate::scenario::{Entry, SKIPPED, is_skip, tail};
 use crate::scenarios::SCENARIOS;
 
-/// Lines of a failed scenario's log that are shown.
-const SHOWN: usize = 60;
+/// Lines of a failed scenario's log that are shown: of its beginning, which says what was done,
+const FIRST: usize = 25;
+/// and of its end, which says what failed.
+const LAST: usize = 60;
 
 /// Flags of `tartan-lab test`.
 #[derive(Debug, clap::Args)]
@@ -89,7 +92,18 @@ fn choose(args: &Args) -> Vec<&'static Entry> {
         None => args.all || !entry.long,
     };
     let has_tools = |entry: &&Entry| entry.tools || !args.with_tools;
-    SCENARIOS.iter().copied().flatten().filter(named).filter(has_tools).collect()
+    // A victim waits for somebody to kill it: another scenario starts it, by its whole name.
+    let by_chance = |entry: &&Entry| {
+        entry.name.ends_with("::victim") && args.filter.as_deref() != Some(entry.name)
+    };
+    SCENARIOS
+        .iter()
+        .copied()
+        .flatten()
+        .filter(named)
+        .filter(has_tools)
+        .filter(|entry| !by_chance(entry))
+        .collect()
 }
 
 impl Tally {
@@ -102,7 +116,7 @@ impl Tally {
             }
             Verdict::Failed(log) => {
                 self.failed += 1;
-                println!("FAILED ({seconds:.1} s)\n{}\n", tail(&log, SHOWN));
+                println!("FAILED ({seconds:.1} s)\n{}\n", both_ends(&log));
             }
             Verdict::Skipped(why) => {
                 println!("skipped: {}", why.trim());
@@ -124,7 +138,12 @@ impl Tally {
 /// The verdict, and everything that the scenario wrote.
 fn run_entry(entry: &Entry) -> Result<(Verdict, String)> {
     let log = memory_file()?;
-    let sandbox = Sandbox::spawn(&["scenario", entry.name], Some(&log))?;
+    let sandbox = match spawn(entry, &log) {
+        Err(error) if is_skip(&error) => {
+            return Ok((Verdict::Skipped(error.to_string()), String::new()));
+        }
+        sandbox => sandbox?,
+    };
     let ended = sandbox.wait(Some(Duration::from_secs(entry.timeout)))?;
     let text = read_all(log)?;
     let failed = |why: String| Verdict::Failed(format!("{text}{why}"));
@@ -139,6 +158,23 @@ fn run_entry(entry: &Entry) -> Result<(Verdict, String)> {
         }
     };
     Ok((verdict, text))
+}
+
+/// The beginning and the end of a long text.
+fn both_ends(log: &str) -> String {
+    if log.lines().count() <= FIRST + LAST {
+        return log.to_owned();
+    }
+    let first: Vec<_> = log.lines().take(FIRST).collect();
+    format!("{}\n[...]\n{}", first.join("\n"), tail(log, LAST))
+}
+
+fn spawn(entry: &Entry, log: &File) -> Result<Sandbox> {
+    let args = ["scenario", entry.name];
+    if entry.kubelets {
+        return Sandbox::spawn_with(Cgroups::make()?, &args, Some(log));
+    }
+    Sandbox::spawn(&args, Some(log))
 }
 
 /// A file without a name, which nobody has to remove.

@@ -26,6 +26,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid, getppid};
 
+use crate::cgroups::{self, Cgroups};
+
 /// How often the caller looks after the lab.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -51,6 +53,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Sandbox {
     keeper: Child,
+    cgroups: Option<Cgroups>,
 }
 
 impl Sandbox {
@@ -60,6 +63,18 @@ impl Sandbox {
     /// # Errors
     /// When the user is not root, or the kernel refuses a process.
     pub fn spawn(args: &[&str], log: Option<&File>) -> Result<Self> {
+        Self::spawn_in(None, args, log)
+    }
+
+    /// As [`Sandbox::spawn`], in control groups of its own: kubelets can run there.
+    ///
+    /// # Errors
+    /// As [`Sandbox::spawn`].
+    pub fn spawn_with(cgroups: Cgroups, args: &[&str], log: Option<&File>) -> Result<Self> {
+        Self::spawn_in(Some(cgroups), args, log)
+    }
+
+    fn spawn_in(cgroups: Option<Cgroups>, args: &[&str], log: Option<&File>) -> Result<Self> {
         require_root()?;
         prctl::set_child_subreaper(true).context("cannot become the reaper of the lab")?;
         catch_signals()?;
@@ -69,8 +84,10 @@ impl Sandbox {
             command.stdout(log.try_clone()?).stderr(log.try_clone()?);
         }
         die_with_parent(&mut command);
+        Cgroups::none(&mut command);
+        cgroups.iter().try_for_each(|cgroups| cgroups.enter(&mut command))?;
         let keeper = command.spawn().context("cannot start the lab's keeper")?;
-        Ok(Self { keeper })
+        Ok(Self { keeper, cgroups })
     }
 
     /// Waits until the run has ended and every process of it is gone.
@@ -101,6 +118,7 @@ impl Sandbox {
         // An error means that it is gone already.
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
+        self.cgroups.iter_mut().for_each(Cgroups::end);
         reap_all()
     }
 }
@@ -116,7 +134,7 @@ fn after_signals(code: i32) -> Ended {
 /// Waits for the lab's process 1, which became our child when the keeper died: the kernel lets
 /// it go only after every other process of the lab. Waits for every other child as well.
 pub(crate) fn reap_all() -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(30);
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::ECHILD) => return Ok(()),
@@ -125,7 +143,7 @@ pub(crate) fn reap_all() -> Result<()> {
             Err(error) => return Err(error).context("cannot wait for the lab's end"),
         }
         if Instant::now() >= end {
-            bail!("a process of the lab did not die within 10 s of SIGKILL; look at `ps axf`");
+            bail!("a process of the lab did not die within 30 s of SIGKILL; look at `ps axf`");
         }
     }
 }
@@ -200,6 +218,8 @@ pub fn keep(args: &[OsString]) -> Result<i32> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
+    let groups = CloneFlags::CLONE_NEWCGROUP;
+    let all = if cgroups::wanted() { all | groups } else { all };
     unshare(all).context("the kernel refuses new namespaces; are user limits set?")?;
     private_mounts()?;
     let mut command = myself();

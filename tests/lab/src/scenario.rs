@@ -25,6 +25,8 @@ pub struct Entry {
     pub long: bool,
     /// Whether it runs programs of `cargo xtask tools`.
     pub tools: bool,
+    /// Whether it starts kubelets, which need control groups.
+    pub kubelets: bool,
     /// The scenario itself.
     pub run: fn(&mut Scenario) -> Result<()>,
 }
@@ -33,7 +35,7 @@ impl Entry {
     /// A scenario of at most 60 s.
     #[must_use]
     pub const fn new(name: &'static str, run: fn(&mut Scenario) -> Result<()>) -> Self {
-        Self { name, timeout: 60, long: false, tools: false, run }
+        Self { name, timeout: 60, long: false, tools: false, kubelets: false, run }
     }
 
     /// With another limit, in seconds.
@@ -55,6 +57,13 @@ impl Entry {
     #[must_use]
     pub const fn with_tools(mut self) -> Self {
         self.tools = true;
+        self
+    }
+
+    /// Runs a whole cluster: with containers in control groups of their own.
+    #[must_use]
+    pub const fn with_kubelets(mut self) -> Self {
+        self.kubelets = true;
         self
     }
 }
@@ -97,6 +106,11 @@ impl std::error::Error for Skip {}
 #[must_use]
 pub fn skip(why: impl Into<String>) -> Error {
     Error::new(Skip(why.into()))
+}
+
+/// Whether this error says that something cannot run on this machine.
+pub(crate) fn is_skip(error: &Error) -> bool {
+    error.is::<Skip>()
 }
 
 /// Runs the scenario of this name, in the lab's process 1.

@@ -9,32 +9,62 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::cgroups::{Doors, NodeGroups};
+use crate::holder::Kind;
 use crate::sandbox::myself;
 
-/// Namespaces (network, mount, uts) of a node or of a plain host on the wire.
+type Namespace = (&'static str, CloneFlags);
+
+const NET: Namespace = ("net", CloneFlags::CLONE_NEWNET);
+const MNT: Namespace = ("mnt", CloneFlags::CLONE_NEWNS);
+const UTS: Namespace = ("uts", CloneFlags::CLONE_NEWUTS);
+const IPC: Namespace = ("ipc", CloneFlags::CLONE_NEWIPC);
+const CGROUP: Namespace = ("cgroup", CloneFlags::CLONE_NEWCGROUP);
+
+/// Namespaces (network, mount, uts; ipc and cgroup where there is a kubelet) of a node or of a
+/// plain host on the wire.
 #[derive(Debug)]
 pub(crate) struct Space {
     pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
     holder: Child,
     net: File,
-    mnt: File,
-    uts: File,
+    others: Vec<(File, CloneFlags)>,
+    groups: Option<(NodeGroups, Doors)>,
 }
 
 impl Space {
-    /// Makes the namespaces; `plain` leaves the mounts as the lab has them.
-    pub(crate) fn new(name: &str, address: Ipv4Addr, plain: bool) -> Result<Self> {
-        let mut holder = spawn_holder(name, plain)?;
-        await_ready(&mut holder, name)?;
-        let open = |kind: &str| {
-            let path = format!("/proc/{}/ns/{kind}", holder.id());
-            File::open(&path).with_context(|| format!("cannot open {path}"))
+    /// Makes the namespaces, and the control groups of a node with a kubelet.
+    pub(crate) fn new(name: &str, address: Ipv4Addr, kind: Kind) -> Result<Self> {
+        let groups = match kind {
+            Kind::Outsider | Kind::Node => None,
+            Kind::Kubelet => {
+                let groups = NodeGroups::make(name)?;
+                let doors = groups.doors()?;
+                Some((groups, doors))
+            }
         };
-        let (net, mnt, uts) = (open("net")?, open("mnt")?, open("uts")?);
-        Ok(Self { name: name.to_owned(), address, holder, net, mnt, uts })
+        let doors = groups.as_ref().map(|(_, doors)| doors.clone());
+        let mut holder = spawn_holder(name, kind, doors)?;
+        await_ready(&mut holder, name)?;
+        let open = |(kind, flag): (&str, CloneFlags)| {
+            let path = format!("/proc/{}/ns/{kind}", holder.id());
+            Ok((File::open(&path).with_context(|| format!("cannot open {path}"))?, flag))
+        };
+        let (net, _) = open(NET)?;
+        // A process joins the mounts last: they may hide what the others are found by.
+        let own: &[_] = if groups.is_some() { &[UTS, IPC, CGROUP, MNT] } else { &[UTS, MNT] };
+        let others = own.iter().copied().map(open).collect::<Result<_>>()?;
+        Ok(Self { name: name.to_owned(), address, holder, net, others, groups })
+    }
+
+    /// The control groups of a node with a kubelet.
+    pub(crate) fn groups(&self) -> Option<&NodeGroups> {
+        self.groups.as_ref().map(|(groups, _)| groups)
     }
 
     /// The holder's process id: `ip link ... netns PID` takes it.
@@ -58,16 +88,23 @@ impl Drop for Space {
     }
 }
 
-fn spawn_holder(name: &str, plain: bool) -> Result<Child> {
+fn spawn_holder(name: &str, kind: Kind, doors: Option<Doors>) -> Result<Child> {
     let mut command = myself();
     command.arg("holder").arg(name);
-    if plain {
-        command.arg("--plain");
-    }
+    command.args(kind.to_possible_value().iter().map(PossibleValue::get_name));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
-    // SAFETY: the closure makes one system call and allocates nothing.
-    unsafe { command.pre_exec(move || Ok(unshare(own)?)) };
+    let own: &[_] = match kind {
+        Kind::Outsider | Kind::Node => &[NET, MNT, UTS],
+        Kind::Kubelet => &[NET, MNT, UTS, IPC, CGROUP],
+    };
+    let own = own.iter().fold(CloneFlags::empty(), |all, (_, flag)| all | *flag);
+    let enter = move || {
+        doors.iter().try_for_each(Doors::enter)?;
+        Ok(unshare(own)?)
+    };
+    // SAFETY: the closure writes to files that it owns, makes one system call and allocates
+    // nothing.
+    unsafe { command.pre_exec(enter) };
     command.spawn().with_context(|| format!("cannot start the holder of {name}"))
 }
 
@@ -86,14 +123,14 @@ pub(crate) fn command_in(space: &Arc<Space>, pod: Option<&Arc<File>>, program: &
     let mut command = Command::new(program);
     let (space, pod) = (Arc::clone(space), pod.cloned());
     let join = move || {
+        space.groups.iter().try_for_each(|(_, doors)| doors.enter())?;
         let net = pod.as_deref().unwrap_or(&space.net);
         setns(net, CloneFlags::CLONE_NEWNET)?;
-        setns(&space.uts, CloneFlags::CLONE_NEWUTS)?;
-        setns(&space.mnt, CloneFlags::CLONE_NEWNS)?;
+        space.others.iter().try_for_each(|(namespace, flag)| setns(namespace, *flag))?;
         Ok(())
     };
-    // SAFETY: the closure makes three system calls on descriptors that it owns and allocates
-    // nothing, so it is safe between fork and exec.
+    // SAFETY: the closure makes system calls on descriptors that it owns and allocates nothing,
+    // so it is safe between fork and exec.
     unsafe { command.pre_exec(join) };
     command
 }

@@ -6,6 +6,7 @@
 mod counted;
 mod flags;
 mod map_abi;
+mod selftest;
 
 use std::error::Error;
 use std::path::Path;
@@ -35,6 +36,7 @@ fn files() -> Vec<File> {
         ("MAP-ABI.md", map_abi::document()),
         ("REASONS.md", counted::document()),
         ("FLAGS.md", flags::document()),
+        ("SELFTEST.md", selftest::document()),
         ("surface/flags.txt", flags::surface()),
         ("surface/map-layouts.txt", map_abi::surface()),
         ("surface/reasons.txt", counted::reasons()),
@@ -45,12 +47,15 @@ fn files() -> Vec<File> {
         ("surface/annotations.txt", annotations()),
         ("surface/kubernetes-events.txt", kubernetes_events()),
         ("surface/readyz-checks.txt", readyz_checks()),
+        ("surface/selftest-scenarios.txt", selftest::surface()),
     ]
 }
 
 fn exit_codes() -> String {
-    let line = |(code, when): &(u8, &str)| format!("tartand {code} {when}\n");
-    tartan_agent::cli::EXIT_CODES.iter().map(line).collect()
+    let line = |program, (code, when): &(u8, &str)| format!("{program} {code} {when}\n");
+    let agent = tartan_agent::cli::EXIT_CODES.iter().map(|code| line("tartand", code));
+    let test = tartan_ctl::test::EXIT_CODES.iter().map(|code| line("tartanctl test", code));
+    agent.chain(test).collect()
 }
 
 fn net_conf_keys() -> String {

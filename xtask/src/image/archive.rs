@@ -4,21 +4,38 @@
 //! that `ctr images import`, `podman load` and `skopeo` need no further word.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::arch::Arch;
-use super::binaries::PROGRAMS;
 use super::{empty, pack, reference};
 
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const PLAIN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// flanneld's name: the same program, for those who start it by that.
-const ALIAS: (&str, &str) = ("flanneld", "tartand");
+
+/// What an image is, beside its files.
+pub(crate) struct Image<'a> {
+    /// Its name and tag.
+    pub(crate) name: &'a str,
+    /// Its processor, as the OCI specification calls it.
+    pub(crate) arch: &'a str,
+    pub(crate) entrypoint: &'a [&'a str],
+    /// Arguments, where a pod gives none.
+    pub(crate) command: &'a [&'a str],
+    pub(crate) packing: Packing,
+}
+
+/// How its files are packed.
+#[derive(Clone, Copy)]
+pub(crate) enum Packing {
+    /// Small: for a network.
+    Gzip,
+    /// Quick: for this machine.
+    Plain,
+}
 
 /// A blob of the layout.
 struct Blob {
@@ -26,32 +43,22 @@ struct Blob {
     size: u64,
 }
 
-/// Writes the archive of one processor.
-pub(crate) fn write(arch: &Arch, programs: &Path, name: &str, path: &Path) -> Result<()> {
-    let scratch = programs.join("archive");
-    let (content, layout) = (scratch.join("content"), scratch.join("layout"));
-    empty(&scratch)?;
-    empty(&content.join("bin"))?;
+/// Writes the archive of an image with the files of `content`, working in the folder `scratch`.
+pub(crate) fn write(image: &Image<'_>, content: &Path, scratch: &Path, path: &Path) -> Result<()> {
+    let layout = scratch.join("layout");
     empty(&layout.join("blobs/sha256"))?;
-    fill(&content.join("bin"), programs)?;
-
     let plain = scratch.join("layer.tar");
-    pack::tar(&content, &plain)?;
+    pack::tar(content, &plain)?;
     let diff = pack::digest(&plain)?;
-    let layer = blob(&layout, &scratch, &pack::gzip(&plain)?)?;
-    let config = blob(&layout, &scratch, config(arch, &diff).as_bytes())?;
-    let manifest = blob(&layout, &scratch, manifest(&config, &layer).as_bytes())?;
-    fs::write(layout.join("index.json"), index(arch, &manifest, name)?)?;
+    let (kind, layer) = match image.packing {
+        Packing::Gzip => (GZIP_LAYER, blob(&layout, scratch, &pack::gzip(&plain)?)?),
+        Packing::Plain => (PLAIN_LAYER, keep(&layout, &plain, diff.clone())?),
+    };
+    let config = blob(&layout, scratch, config(image, &diff).as_bytes())?;
+    let manifest = blob(&layout, scratch, manifest(&config, kind, &layer).as_bytes())?;
+    fs::write(layout.join("index.json"), index(image, &manifest)?)?;
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
     pack::tar(&layout, path).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn fill(bin: &Path, programs: &Path) -> Result<()> {
-    for name in PROGRAMS {
-        fs::copy(programs.join(name), bin.join(name)).with_context(|| format!("copy {name}"))?;
-    }
-    let (alias, program) = ALIAS;
-    symlink(program, bin.join(alias)).context("cannot make a link")
 }
 
 /// Stores a blob under its digest.
@@ -59,31 +66,44 @@ fn blob(layout: &Path, scratch: &Path, content: &[u8]) -> Result<Blob> {
     let draft = scratch.join("blob");
     fs::write(&draft, content)?;
     let digest = pack::digest(&draft)?;
-    let name = digest.trim_start_matches("sha256:");
-    fs::rename(&draft, layout.join("blobs/sha256").join(name))?;
-    Ok(Blob { digest, size: content.len() as u64 })
+    keep(layout, &draft, digest)
 }
 
-fn config(arch: &Arch, diff: &str) -> String {
+/// Moves a file into the layout.
+fn keep(layout: &Path, file: &Path, digest: String) -> Result<Blob> {
+    let size = fs::metadata(file)?.len();
+    let name = digest.trim_start_matches("sha256:");
+    fs::rename(file, layout.join("blobs/sha256").join(name))?;
+    Ok(Blob { digest, size })
+}
+
+fn config(image: &Image<'_>, diff: &str) -> String {
+    let mut words = String::new();
+    for (key, value) in [("Entrypoint", image.entrypoint), ("Cmd", image.command)] {
+        if !value.is_empty() {
+            // Words of ours: what Rust escapes in them, JSON escapes alike.
+            words.extend(["\"", key, "\":", &format!("{value:?}"), ","]);
+        }
+    }
     format!(
-        r#"{{"architecture":"{}","os":"linux","config":{{"Entrypoint":["/bin/tartand"],"WorkingDir":"/"}},"rootfs":{{"type":"layers","diff_ids":["{diff}"]}}}}"#,
-        arch.name
+        r#"{{"architecture":"{}","os":"linux","config":{{{words}"WorkingDir":"/"}},"rootfs":{{"type":"layers","diff_ids":["{diff}"]}}}}"#,
+        image.arch
     )
 }
 
-fn manifest(config: &Blob, layer: &Blob) -> String {
+fn manifest(config: &Blob, kind: &str, layer: &Blob) -> String {
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{}]}}"#,
         descriptor(CONFIG, config, ""),
-        descriptor(LAYER, layer, "")
+        descriptor(kind, layer, "")
     )
 }
 
-fn index(arch: &Arch, manifest: &Blob, name: &str) -> Result<String> {
+fn index(image: &Image<'_>, manifest: &Blob) -> Result<String> {
+    let Image { name, arch, .. } = image;
     let (_, tag) = reference(name)?;
     let more = format!(
-        r#","platform":{{"architecture":"{}","os":"linux"}},"annotations":{{"io.containerd.image.name":"{name}","org.opencontainers.image.ref.name":"{tag}"}}"#,
-        arch.name
+        r#","platform":{{"architecture":"{arch}","os":"linux"}},"annotations":{{"io.containerd.image.name":"{name}","org.opencontainers.image.ref.name":"{tag}"}}"#
     );
     let manifest = descriptor(MANIFEST, manifest, &more);
     Ok(format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{manifest}]}}"#))
@@ -98,20 +118,48 @@ mod tests {
     use super::*;
     use crate::workspace::target_dir;
 
-    #[test]
-    fn two_archives_of_the_same_programs_are_equal() {
-        let folder = target_dir().unwrap().join("image-test");
-        empty(&folder).unwrap();
-        for name in PROGRAMS {
-            fs::write(folder.join(name), name).unwrap();
+    fn image(packing: Packing) -> Image<'static> {
+        Image {
+            name: "example.test/a:v1",
+            arch: "amd64",
+            entrypoint: &["/bin/a"],
+            command: &[],
+            packing,
         }
-        let made = [folder.join("one.tar"), folder.join("two.tar")].map(|path| {
-            write(&Arch::AMD64, &folder, "example.test/a:v1", &path).unwrap();
+    }
+
+    /// The archive of one file, written twice.
+    fn written(packing: Packing, place: &str) -> [Vec<u8>; 2] {
+        let folder = target_dir().unwrap().join(place);
+        let content = folder.join("content");
+        empty(&content).unwrap();
+        fs::write(content.join("a"), "a").unwrap();
+        [folder.join("one.tar"), folder.join("two.tar")].map(|path| {
+            write(&image(packing), &content, &folder.join("scratch"), &path).unwrap();
             fs::read(path).unwrap()
-        });
-        assert_eq!(made[0], made[1]);
-        let text = String::from_utf8_lossy(&made[0]);
+        })
+    }
+
+    #[test]
+    fn two_archives_of_the_same_files_are_equal() {
+        let [one, two] = written(Packing::Gzip, "image-test-gzip");
+        assert_eq!(one, two);
+        let text = String::from_utf8_lossy(&one);
         assert!(text.contains(r#""io.containerd.image.name":"example.test/a:v1""#));
         assert!(text.contains(r#""org.opencontainers.image.ref.name":"v1""#));
+    }
+
+    #[test]
+    fn a_plain_layer_is_named_as_one() {
+        let [one, two] = written(Packing::Plain, "image-test-plain");
+        assert_eq!(one, two);
+        let text = String::from_utf8_lossy(&one);
+        assert!(text.contains(PLAIN_LAYER) && !text.contains(GZIP_LAYER));
+    }
+
+    #[test]
+    fn words_that_are_not_given_are_not_in_the_configuration() {
+        let text = config(&image(Packing::Plain), "sha256:0");
+        assert!(text.contains(r#""config":{"Entrypoint":["/bin/a"],"WorkingDir":"/"}"#), "{text}");
     }
 }

@@ -4,17 +4,19 @@
 //! Two builds of one tree are equal byte for byte. An archive above 15 MiB is an error.
 
 mod arch;
-mod archive;
+pub(crate) mod archive;
 mod binaries;
 mod pack;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::arch::Arch;
+use self::archive::{Image, Packing};
 use crate::setup;
 use crate::workspace::{shown, target_dir};
 
@@ -22,6 +24,8 @@ use crate::workspace::{shown, target_dir};
 const REPOSITORY: &str = "ghcr.io/tartan-net/tartan";
 /// The tag of this tree's image; the chart's `appVersion`.
 const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+/// flanneld's name: the same program, for those who start it by that.
+const ALIAS: (&str, &str) = ("flanneld", "tartand");
 /// No archive may be larger, in bytes: every node of a cluster fetches it.
 const LIMIT: u64 = 15 << 20;
 
@@ -59,18 +63,53 @@ impl Wanted {
 /// Builds the archives.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
-    let (_, tag) = reference(&options.name)?;
-    let target = target_dir()?.join("image");
-    let out = options.out.clone().unwrap_or_else(|| target.join("archives"));
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    for arch in options.arch.list() {
-        setup::cross(arch.target, arch.compiler_needs())?;
-        let built = binaries::build(arch, &target)?;
-        let path = out.join(format!("tartan-{tag}-linux-{}.tar", arch.name));
-        archive::write(arch, &built, &options.name, &path)?;
-        judge(&path)?;
+    let out = options.out.clone().map_or_else(archives, Ok)?;
+    options.arch.list().iter().try_for_each(|arch| build(arch, &options.name, &out).map(drop))
+}
+
+/// Builds the archive for this machine, under its own name.
+pub(crate) fn own() -> Result<PathBuf> {
+    let arch = if cfg!(target_arch = "aarch64") { Arch::ARM64 } else { Arch::AMD64 };
+    build(&arch, &format!("{REPOSITORY}:{TAG}"), &archives()?)
+}
+
+/// This machine's processor, as the OCI specification calls it.
+pub(crate) fn own_arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { Arch::ARM64.name } else { Arch::AMD64.name }
+}
+
+fn archives() -> Result<PathBuf> {
+    Ok(target_dir()?.join("image/archives"))
+}
+
+fn build(arch: &Arch, name: &str, out: &Path) -> Result<PathBuf> {
+    let (_, tag) = reference(name)?;
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    setup::cross(arch.target, arch.compiler_needs())?;
+    let built = binaries::build(arch, &target_dir()?.join("image"))?;
+    let scratch = built.join("archive");
+    let content = scratch.join("content");
+    fill(&content.join("bin"), &built)?;
+    let path = out.join(format!("tartan-{tag}-linux-{}.tar", arch.name));
+    let image = Image {
+        name,
+        arch: arch.name,
+        entrypoint: &["/bin/tartand"],
+        command: &[],
+        packing: Packing::Gzip,
+    };
+    archive::write(&image, &content, &scratch, &path)?;
+    judge(&path)?;
+    Ok(path)
+}
+
+fn fill(bin: &Path, programs: &Path) -> Result<()> {
+    empty(bin)?;
+    for name in binaries::PROGRAMS {
+        fs::copy(programs.join(name), bin.join(name)).with_context(|| format!("copy {name}"))?;
     }
-    Ok(())
+    let (alias, program) = ALIAS;
+    symlink(program, bin.join(alias)).context("cannot make a link")
 }
 
 /// A name and its tag. A port of a registry is no tag.
@@ -101,7 +140,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// A fresh, empty folder.
-fn empty(path: &Path) -> Result<()> {
+pub(crate) fn empty(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_dir_all(path).with_context(|| format!("cannot empty {}", path.display()))?;
     }

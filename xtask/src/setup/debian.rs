@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::step;
+use crate::tools::Set;
 use crate::workspace::{has_program, is_root, output_of, tool};
 
 /// Programs of the lab, and the Debian packages that hold them.
@@ -20,6 +21,12 @@ const LAB_TOOLS: [(&str, &str); 10] = [
     ("tcpdump", "tcpdump"),
     ("procps", "sysctl"),
 ];
+
+/// What a cluster of kubelets runs beside the programs of `cargo xtask tools`.
+const CLUSTER_TOOLS: [(&str, &str); 1] = [("runc", "runc")];
+
+/// What the images of Kubernetes' own tests are made with.
+const E2E_TOOLS: [(&str, &str); 1] = [("openssl", "openssl")];
 
 /// How one can see that a package's content is there, whatever brought it.
 pub(crate) enum Proof {
@@ -53,13 +60,27 @@ impl Need {
 
 /// What the lab runs.
 pub(crate) fn lab_tools() -> Vec<Need> {
-    LAB_TOOLS
-        .into_iter()
-        .map(|(package, program)| Need {
-            package: package.to_owned(),
-            proof: Proof::Program(program),
-        })
-        .collect()
+    programs(&LAB_TOOLS)
+}
+
+/// What a cluster of kubelets needs more.
+pub(crate) fn cluster_tools(set: Set) -> Vec<Need> {
+    let more: &[_] = match set {
+        Set::Daily => return Vec::new(),
+        Set::Cluster => &[],
+        Set::E2e => &E2E_TOOLS,
+    };
+    let mut needs = programs(&CLUSTER_TOOLS);
+    needs.extend(programs(more));
+    needs
+}
+
+fn programs(list: &[(&str, &'static str)]) -> Vec<Need> {
+    let need = |&(package, program): &(&str, &'static str)| Need {
+        package: package.to_owned(),
+        proof: Proof::Program(program),
+    };
+    list.iter().map(need).collect()
 }
 
 /// Installs the packages whose content is missing.

@@ -13,6 +13,12 @@ use anyhow::Result;
 
 pub(crate) use self::cross::{CrossNeed, install as cross};
 pub(crate) use self::linker::install_pinned;
+use crate::tools::Set;
+
+/// Makes sure of what a cluster of kubelets needs beside all that.
+pub(crate) fn cluster(set: Set) -> Result<()> {
+    debian::install(&debian::cluster_tools(set))
+}
 
 /// Makes sure of all of it.
 pub(crate) fn run() -> Result<()> {

@@ -1,4 +1,4 @@
-//! The cache of built programs, outside the tree: a fresh clone does not build them again.
+//! The cache of what is built for tests, outside the tree: a fresh clone does not build it again.
 
 use std::env;
 use std::fs::{self, File};
@@ -8,38 +8,65 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// The cache, while no other `xtask` writes to it.
+/// The parts of the cache.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// Programs, linked in `bin/`.
+    Tools,
+    /// Image archives, linked beside their builds.
+    Images,
+}
+
+/// One part of the cache, while no other `xtask` writes to it.
 pub(crate) struct Cache {
     root: PathBuf,
+    links: PathBuf,
     /// Locked until it is dropped.
     _lock: File,
 }
 
-/// `$TARTAN_CACHE/tools`, by default in the user's cache folder.
-pub(crate) fn root() -> PathBuf {
+impl Place {
+    fn root(self) -> PathBuf {
+        base().join(match self {
+            Self::Tools => "tools",
+            Self::Images => "images",
+        })
+    }
+
+    /// Where the links to what this tree asks for are.
+    pub(crate) fn links(self) -> PathBuf {
+        match self {
+            Self::Tools => self.root().join("bin"),
+            Self::Images => self.root(),
+        }
+    }
+}
+
+/// `$TARTAN_CACHE`, by default in the user's cache folder.
+fn base() -> PathBuf {
     let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || env::home_dir().unwrap_or_else(|| PathBuf::from("/root"));
     let user = || named("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"));
-    named("TARTAN_CACHE").unwrap_or_else(|| user().join("tartan")).join("tools")
+    named("TARTAN_CACHE").unwrap_or_else(|| user().join("tartan"))
 }
 
 impl Cache {
     /// Opens it, waiting for another `xtask` that builds.
-    pub(crate) fn open() -> Result<Self> {
-        Self::at(root())
+    pub(crate) fn open(place: Place) -> Result<Self> {
+        Self::at(place.root(), place.links())
     }
 
-    fn at(root: PathBuf) -> Result<Self> {
+    fn at(root: PathBuf, links: PathBuf) -> Result<Self> {
         let cannot = || {
             format!(
                 "cannot write to the cache {}; TARTAN_CACHE names another folder",
                 root.display()
             )
         };
-        fs::create_dir_all(root.join("bin")).with_context(cannot)?;
+        fs::create_dir_all(&links).with_context(cannot)?;
         let lock = File::create(root.join(".lock")).with_context(cannot)?;
         lock.lock().with_context(cannot)?;
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, links, _lock: lock })
     }
 
     /// Whether the build of this name is there. It came by rename, so it is whole.
@@ -67,21 +94,31 @@ impl Cache {
     }
 
     /// The folder of links.
-    pub(crate) fn bin(&self) -> PathBuf {
-        self.root.join("bin")
+    pub(crate) fn links(&self) -> &Path {
+        &self.links
     }
 
-    /// Lets `bin/NAME` lead to `target`, replacing an older link in one step.
+    /// Lets the link of this name lead to `target`, replacing an older one in one step.
     pub(crate) fn link(&self, name: &str, target: &Path) -> Result<()> {
-        let link = self.bin().join(name);
+        let link = self.links.join(name);
         if fs::read_link(&link).is_ok_and(|old| old == target) {
             return Ok(());
         }
-        let new = self.bin().join(".new");
+        let new = self.links.join(".new");
         let _ = fs::remove_file(&new);
         symlink(target, &new)
             .and_then(|()| fs::rename(&new, &link))
             .with_context(|| format!("cannot make the link {}", link.display()))
+    }
+
+    /// Takes the link of this name away: what it leads to is not what this tree asks for.
+    pub(crate) fn unlink(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.links.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove the link {name}"))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -92,7 +129,7 @@ mod tests {
     fn empty(name: &str) -> Cache {
         let dir = env::temp_dir().join(format!("xtask-cache-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
-        Cache::at(dir).unwrap()
+        Cache::at(dir.clone(), dir.join("bin")).unwrap()
     }
 
     #[test]
@@ -117,8 +154,11 @@ mod tests {
             fs::write(dir.join("x"), key).unwrap();
             cache.keep(&dir, key).unwrap();
             cache.link("x", Path::new(&format!("../{key}/x"))).unwrap();
-            assert_eq!(fs::read_to_string(cache.bin().join("x")).unwrap(), key);
+            assert_eq!(fs::read_to_string(cache.links().join("x")).unwrap(), key);
         }
+        cache.unlink("x").unwrap();
+        cache.unlink("x").unwrap();
+        assert!(!cache.links().join("x").exists());
         fs::remove_dir_all(&cache.root).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::group::Group;
+use super::group::{Group, Kind, Program};
 use crate::workspace::{output_of, tool};
 
 /// The oldest minor version of Go 1 that builds every group.
@@ -39,11 +39,30 @@ impl Go {
         bail!("{}", needed(&fault))
     }
 
-    /// `go build` of a group into `bin`.
-    pub(crate) fn build(&self, group: &Group, bin: &Path) -> Command {
+    /// What builds a group into `bin`: one `go build` of its commands, then one `go test -c` of
+    /// each suite of tests. The executables bear the names of [`Program::executable`].
+    pub(crate) fn build(&self, group: &Group, bin: &Path) -> Vec<Command> {
+        let (tests, commands): (Vec<_>, Vec<_>) =
+            group.programs.iter().partition(|program| program.kind == Kind::Tests);
+        let mut builds = Vec::new();
+        if !commands.is_empty() {
+            let mut build = self.start(group, &["build"]);
+            build.arg("-o").arg(bin).args(commands.iter().map(|program| program.package));
+            builds.push(build);
+        }
+        builds.extend(tests.into_iter().map(|program| self.build_tests(group, program, bin)));
+        builds
+    }
+
+    fn build_tests(&self, group: &Group, program: &Program, bin: &Path) -> Command {
+        let mut build = self.start(group, &["test", "-c"]);
+        build.arg("-o").arg(bin.join(program.executable())).arg(program.package);
+        build
+    }
+
+    fn start(&self, group: &Group, words: &[&str]) -> Command {
         let mut command = tool(self.program);
-        command.current_dir(group.dir()).arg("build").args(group.flags()).arg("-o").arg(bin);
-        command.args(group.programs.iter().map(|program| program.package));
+        command.current_dir(group.dir()).args(words).args(group.flags());
         // This very Go, and this module alone.
         command.env("GOTOOLCHAIN", "local").env("GOWORK", "off");
         command.env("CGO_ENABLED", if group.cgo { "1" } else { "0" });
@@ -54,7 +73,7 @@ impl Go {
 /// What is wrong, and what to do about it.
 fn needed(fault: &str) -> String {
     format!(
-        "{fault}: the lab's Kubernetes control plane and its flannel are built with Go 1.{OLDEST} \
+        "{fault}: the lab's Kubernetes and its flannel are built with Go 1.{OLDEST} \
          or later. Install it from https://go.dev/dl (`go` must be on the PATH or in \
          /usr/local/go/bin), then run:\n    cargo xtask tools"
     )

@@ -1,5 +1,5 @@
-//! What is built: one group per Go module of `tests/tools`, so that no group's requirements raise
-//! the versions that another one was released with.
+//! A group: programs of one Go module of `tests/tools` that are built together, and the name of
+//! their build in the cache.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,10 +8,24 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace;
 
-/// One module of `tests/tools` and the programs that it builds.
+/// What is needed for what. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Set {
+    /// The daily tests: a control plane, flannel, CNI plugins.
+    Daily,
+    /// A cluster of kubelets.
+    Cluster,
+    /// Kubernetes' own tests of one.
+    E2e,
+}
+
+/// What is built together.
 pub(crate) struct Group {
-    /// Its folder in `tests/tools`.
     pub(crate) name: &'static str,
+    /// Its module's folder in `tests/tools`, where that is not its name.
+    pub(crate) module: Option<&'static str>,
+    /// What it is first needed for.
+    pub(crate) set: Set,
     /// The version of what it is there for.
     pub(crate) version: &'static str,
     /// Whether it needs the C compiler.
@@ -27,103 +41,42 @@ pub(crate) struct Program {
     /// What the lab calls it.
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
+    pub(crate) kind: Kind,
 }
 
-const fn program(name: &'static str, package: &'static str) -> Program {
-    Program { name, package }
+/// How a package becomes a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is one.
+    Command,
+    /// It holds tests, which become one.
+    Tests,
 }
-
-const PLAIN: Group =
-    Group { name: "", version: "", cgo: false, tags: "", variables: &[], programs: &[] };
-
-pub(crate) const GROUPS: [Group; 7] = [
-    Group {
-        name: "etcd",
-        version: "3.6.14",
-        programs: &[program("etcd", "go.etcd.io/etcd/server/v3")],
-        ..PLAIN
-    },
-    Group {
-        name: "kubernetes",
-        version: "1.36.4",
-        // What upstream's own build sets.
-        tags: "selinux,notest,grpcnotrace",
-        variables: &[("gitVersion", "v1.36.4"), ("gitMajor", "1"), ("gitMinor", "36")],
-        programs: &[
-            program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-            program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-            program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
-        ],
-        ..PLAIN
-    },
-    Group {
-        name: "flannel",
-        version: "0.28.9",
-        // Its udp backend is written in C.
-        cgo: true,
-        programs: &[program("flanneld", "github.com/flannel-io/flannel")],
-        ..PLAIN
-    },
-    // A group of its own: the same module as the other plugins, in the last version that had it.
-    Group {
-        name: "flannel-cni",
-        version: "0.9.1",
-        programs: &[program(
-            "flannel",
-            "github.com/containernetworking/plugins/plugins/meta/flannel",
-        )],
-        ..PLAIN
-    },
-    Group {
-        name: "cni",
-        version: "1.9.1",
-        programs: &[
-            program("bridge", "github.com/containernetworking/plugins/plugins/main/bridge"),
-            program("loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
-            program("host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
-            program("portmap", "github.com/containernetworking/plugins/plugins/meta/portmap"),
-            program("cnitool", "github.com/containernetworking/cni/cnitool"),
-        ],
-        ..PLAIN
-    },
-    // Its command cannot be built from the proxy, but its controller is a package: the launcher is
-    // our own.
-    Group {
-        name: "kube-router",
-        version: "1.6.1",
-        programs: &[program(
-            "kube-router-netpol",
-            "example.invalid/tartan/tests/tools/kube-router",
-        )],
-        ..PLAIN
-    },
-    Group {
-        name: "helm",
-        version: "3.22.0",
-        programs: &[program("helm", "helm.sh/helm/v3/cmd/helm")],
-        ..PLAIN
-    },
-];
 
 /// Packages of Kubernetes that hold the version which the programs report.
 const VERSION_PACKAGES: [&str; 2] =
     ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
 impl Program {
-    /// What `go build` calls it: the last element of the package that is no version.
-    pub(crate) fn executable(&self) -> &'static str {
+    /// What `go build` calls it: the last element of the package that is no version. Tests have
+    /// the ending that Go gives them.
+    pub(crate) fn executable(&self) -> String {
         let version = |word: &str| {
             word.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
         };
         let mut words = self.package.rsplit('/');
-        words.find(|word| !version(word)).unwrap_or(self.package)
+        let word = words.find(|word| !version(word)).unwrap_or(self.package);
+        match self.kind {
+            Kind::Command => word.to_owned(),
+            Kind::Tests => format!("{word}.test"),
+        }
     }
 }
 
 impl Group {
-    /// Its folder.
+    /// The folder of its module.
     pub(crate) fn dir(&self) -> PathBuf {
-        workspace::root().join("tests/tools").join(self.name)
+        workspace::root().join("tests/tools").join(self.module.unwrap_or(self.name))
     }
 
     /// The flags of `go build`.
@@ -144,7 +97,7 @@ impl Group {
     }
 
     /// `go.mod`, `go.sum` and, where the group has a program of its own, the Go files.
-    fn sources(&self) -> Result<Vec<PathBuf>> {
+    pub(super) fn sources(&self) -> Result<Vec<PathBuf>> {
         let dir = self.dir();
         let mut own = Vec::new();
         for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
@@ -176,7 +129,7 @@ impl Group {
 }
 
 /// FNV-1a, 64 bits: tells one text from another, and is the same in every release of Rust.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -194,36 +147,14 @@ mod tests {
 
     #[test]
     fn a_package_that_ends_in_a_version_is_named_by_the_word_before() {
-        assert_eq!(program("etcd", "go.etcd.io/etcd/server/v3").executable(), "server");
-        assert_eq!(program("x", "example.org/vxlan").executable(), "vxlan");
+        let named = |package, kind| Program { name: "x", package, kind }.executable();
+        assert_eq!(named("go.etcd.io/etcd/server/v3", Kind::Command), "server");
+        assert_eq!(named("example.org/vxlan", Kind::Command), "vxlan");
+        assert_eq!(named("example.org/test/e2e", Kind::Tests), "e2e.test");
     }
 
     #[test]
-    fn each_group_requires_the_version_that_it_says() {
-        for group in &GROUPS {
-            let modules = fs::read_to_string(group.dir().join("go.mod")).unwrap();
-            assert!(modules.contains(&format!(" v{}", group.version)), "{}", group.name);
-        }
-    }
-
-    #[test]
-    fn a_launcher_of_our_own_takes_part_in_its_groups_key() {
-        let names = |group: &Group| -> Vec<_> {
-            let sources = group.sources().unwrap();
-            sources.iter().map(|path| path.file_name().unwrap().to_owned()).collect()
-        };
-        let group = |name| GROUPS.iter().find(|group| group.name == name).unwrap();
-        assert_eq!(names(group("kube-router")), ["go.mod", "go.sum", "main.go"]);
-        assert_eq!(names(group("etcd")), ["go.mod", "go.sum"]);
-    }
-
-    #[test]
-    fn two_programs_never_share_a_name() {
-        let mut names: Vec<_> =
-            GROUPS.iter().flat_map(|group| group.programs).map(|program| program.name).collect();
-        let all = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), all);
+    fn each_set_includes_the_ones_before_it() {
+        assert!(Set::Daily < Set::Cluster && Set::Cluster < Set::E2e);
     }
 }

@@ -1,10 +1,11 @@
 //! `cargo xtask tools`: the programs written in Go that the lab runs as they are.
 //!
-//! Each group is built once from the exact modules that `tests/tools/GROUP/go.sum` names, into a
+//! Each group is built once from the exact modules that a `go.sum` in `tests/tools` names, into a
 //! cache outside the tree, where a build is either whole or absent. `bin/` there links the
 //! programs that this tree asks for; builds for other versions stay beside them.
 
-mod cache;
+pub(crate) mod cache;
+mod catalogue;
 mod go;
 mod group;
 
@@ -12,54 +13,96 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
 
-use self::cache::Cache;
-use self::group::{GROUPS, Group};
+use self::cache::{Cache, Place};
+use self::catalogue::GROUPS;
+use self::group::{Group, Program};
+pub(crate) use self::group::{Set, fnv1a};
 use crate::step;
 
 /// Tells the lab where the programs are.
 pub(crate) const VARIABLE: &str = "TARTAN_TOOLS";
 
-/// Builds what is missing.
-pub(crate) fn run() -> Result<()> {
-    let cache = Cache::open()?;
+/// Options of `cargo xtask tools`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Add what a cluster of kubelets runs: containerd, kubelet, scheduler, kubectl, CoreDNS
+    #[arg(long)]
+    cluster: bool,
+    /// Add Kubernetes' own tests too: everything there is
+    #[arg(long, visible_alias = "all")]
+    e2e: bool,
+}
+
+impl Options {
+    /// What they ask for.
+    pub(crate) fn set(&self) -> Set {
+        match (self.e2e, self.cluster) {
+            (true, _) => Set::E2e,
+            (false, true) => Set::Cluster,
+            (false, false) => Set::Daily,
+        }
+    }
+}
+
+/// Builds what is missing of a set.
+pub(crate) fn run(set: Set) -> Result<()> {
+    let cache = Cache::open(Place::Tools)?;
     let mut missing = Vec::new();
-    for group in &GROUPS {
+    for group in GROUPS.iter().filter(|group| group.set <= set) {
         let key = group.key()?;
         if !cache.has(&key) {
             missing.push((group, key));
         }
     }
     if !missing.is_empty() {
-        let go = go::Go::find()?;
-        let names = missing.iter().map(|(group, _)| group.name).collect::<Vec<_>>().join(", ");
-        println!(
-            "tools: {names} built from source with Go {}, once; all of them take about 15 minutes \
-             on two cores",
-            go.release
-        );
-        for (group, key) in missing {
-            build(&go, group, &key, &cache)?;
-        }
+        build_all(&missing, set, &cache)?;
     }
     link(&cache)?;
-    println!("tools: ready ({})", cache.bin().display());
+    println!("tools: ready ({})", cache.links().display());
     Ok(())
+}
+
+fn build_all(missing: &[(&Group, String)], set: Set, cache: &Cache) -> Result<()> {
+    let go = go::Go::find()?;
+    let names = missing.iter().map(|(group, _)| group.name).collect::<Vec<_>>().join(", ");
+    println!(
+        "tools: {names} built from source with Go {}, once; all that this needs takes about {} \
+         minutes on two cores",
+        go.release,
+        minutes(set)
+    );
+    missing.iter().try_for_each(|(group, key)| build(&go, group, key, cache))
+}
+
+/// How long the whole set takes with nothing cached, on two cores.
+fn minutes(set: Set) -> u8 {
+    match set {
+        Set::Daily => 15,
+        Set::Cluster => 23,
+        Set::E2e => 33,
+    }
 }
 
 /// The directory of the programs, whether they are built or not.
 pub(crate) fn directory() -> PathBuf {
-    cache::root().join("bin")
+    Place::Tools.links()
 }
 
 fn build(go: &go::Go, group: &Group, key: &str, cache: &Cache) -> Result<()> {
     let half = cache.scratch()?;
     let bin = half.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-    let title = format!("tools: {} {}", group.name, group.version);
-    step::run(&title, &mut go.build(group, &bin)).map_err(|error| {
-        anyhow!("{error:#}. Repeat it with `cargo xtask tools`: what is compiled already is kept")
-    })?;
+    let mut title = format!("tools: {} {}", group.name, group.version);
+    for mut command in go.build(group, &bin) {
+        step::run(&title, &mut command).map_err(|error| {
+            anyhow!(
+                "{error:#}. Repeat it with `cargo xtask tools`: what is compiled already is kept"
+            )
+        })?;
+        title += ", tests";
+    }
     for program in group.programs {
         let built = bin.join(program.executable());
         fs::rename(&built, bin.join(program.name))
@@ -68,11 +111,19 @@ fn build(go: &go::Go, group: &Group, key: &str, cache: &Cache) -> Result<()> {
     cache.keep(&half, key)
 }
 
+/// Links what is built of all sets. What is built only for another version has no link: whoever
+/// wants it learns that it is missing.
 fn link(cache: &Cache) -> Result<()> {
     for group in &GROUPS {
         let key = group.key()?;
-        for program in group.programs {
-            cache.link(program.name, &Path::new("..").join(&key).join("bin").join(program.name))?;
+        let built = cache.has(&key);
+        let bin = Path::new("..").join(&key).join("bin");
+        for Program { name, .. } in group.programs {
+            if built {
+                cache.link(name, &bin.join(name))?;
+            } else {
+                cache.unlink(name)?;
+            }
         }
     }
     Ok(())

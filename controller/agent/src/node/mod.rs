@@ -315,7 +315,7 @@ impl<S: LeaseStore> Node<S> {
     /// How long until the next look at everything, if nothing happens before.
     #[must_use]
     pub fn next_look(&self) -> Duration {
-        let pods = if self.pods.any_in_the_making() { tables::MAKING } else { LOOK_EVERY };
+        let pods = self.pods.due_in().unwrap_or(LOOK_EVERY);
         self.memory.due_in().map_or(pods, |due| pods.min(due))
     }
 

@@ -10,7 +10,8 @@ use nix::time::{ClockId, clock_gettime};
 use tartan_common::abi::NodeConfig;
 use tartan_core::desired::Desired;
 use tartan_datapath::{
-    Config, DatapathError, Nodes, Peers, PodEntry, Pods, attach_pod, detach_pod, pod_pins,
+    Config, DatapathError, Nodes, Peers, PodEntry, Pods, attach_pod, detach_pod,
+    pod_is_provisional, pod_pins,
 };
 use tracing::{info, warn};
 
@@ -166,7 +167,15 @@ pub(super) struct KnownPods {
     entries: BTreeMap<(Ipv4Addr, u32), Instant>,
     /// Interfaces with programs of ours and no entry.
     orphans: BTreeMap<String, Instant>,
+    /// Whether pods are left whose lasting links are to be attached.
+    provisional: bool,
 }
+
+/// Lasting links are attached to so many new pods in one pass: each takes about 25 ms, and peers
+/// that change must not wait for all of them.
+const ADOPTED_AT_ONCE: usize = 8;
+/// How long until the next.
+const ADOPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl KnownPods {
     /// Brings every pod's programs in order and forgets pods whose veth is gone.
@@ -184,6 +193,8 @@ impl KnownPods {
         let entries = pods.entries()?;
         self.remember(&entries);
         let mut left = Vec::new();
+        let mut adoptions = self.adoptions();
+        self.provisional = false;
         for (address, pod) in entries {
             let Some(veth) = interface_name(pod.ifindex) else {
                 if pods.remove_stale(address, &pod)? {
@@ -192,7 +203,11 @@ impl KnownPods {
                 continue;
             };
             let is_whole = if self.is_settled(address, pod.ifindex) {
-                attached(address, pod.ifindex, &veth)
+                let is_new = pod_is_provisional(&veth);
+                let may_wait = is_new && adoptions == 0;
+                self.provisional |= may_wait;
+                adoptions = adoptions.saturating_sub(usize::from(is_new));
+                may_wait || attached(address, pod.ifindex, &veth)
             } else {
                 device_is_new
             };
@@ -233,8 +248,22 @@ impl KnownPods {
         }
     }
 
+    /// How many new pods get their lasting links in this pass. None while others are being made:
+    /// attaching holds the lock that they wait for.
+    fn adoptions(&self) -> usize {
+        if self.any_in_the_making() { 0 } else { ADOPTED_AT_ONCE }
+    }
+
+    /// When pods want to be looked at again, if they do.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        if self.any_in_the_making() {
+            return Some(MAKING);
+        }
+        self.provisional.then_some(ADOPT_AGAIN)
+    }
+
     /// Whether the plugin may still be making one.
-    pub(super) fn any_in_the_making(&self) -> bool {
+    fn any_in_the_making(&self) -> bool {
         self.entries.values().chain(self.orphans.values()).any(|since| since.elapsed() < MAKING)
     }
 

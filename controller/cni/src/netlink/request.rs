@@ -80,6 +80,10 @@ fn veth_end(name: &str, mac: Mac, mtu: u32) -> LinkMessage {
         LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::Address(mac.0.to_vec()),
         LinkAttribute::Mtu(mtu),
+        // Asked for no number, the kernel makes a queue for each processor and takes all but one
+        // back, waiting for every processor with its configuration lock held.
+        LinkAttribute::NumTxQueues(1),
+        LinkAttribute::NumRxQueues(1),
     ];
     message
 }

@@ -33,6 +33,10 @@ pub(crate) enum Fault {
 pub(crate) struct Memory {
     pub(crate) pods: BTreeMap<Ipv4Addr, PodEntry>,
     pub(crate) attached: BTreeSet<String>,
+    /// Those of `attached` that the agent is to attach lastingly.
+    pub(crate) provisional: BTreeSet<String>,
+    /// Somebody's qdisc is in the place.
+    pub(crate) qdisc_is_taken: bool,
     /// How often programs came to a link that was up already.
     pub(crate) attached_while_up: usize,
     pub(crate) fault: Option<Fault>,
@@ -82,9 +86,18 @@ impl Datapath for Memory {
         self.fail_at(Fault::Attach)
     }
 
+    fn attach_provisionally(&mut self, host_veth: &str) -> Result<bool, DatapathError> {
+        if self.qdisc_is_taken {
+            return Ok(false);
+        }
+        self.provisional.insert(host_veth.to_owned());
+        self.attach(host_veth).map(|()| true)
+    }
+
     fn detach(&mut self, host_veth: &str) -> Result<(), DatapathError> {
         self.fail_at(Fault::NotReady)?;
         self.attached.remove(host_veth);
+        self.provisional.remove(host_veth);
         Ok(())
     }
 

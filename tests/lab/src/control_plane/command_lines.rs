@@ -5,13 +5,23 @@ use std::net::Ipv4Addr;
 use super::API_PORT;
 use super::identity::TOKENS;
 use super::options::{Network, Options};
-use super::pki::{ACCOUNT_KEY, ACCOUNT_PUBLIC_KEY, API_CERTIFICATE, API_KEY, CA_CERTIFICATE};
+use super::pki::{
+    ACCOUNT_KEY, ACCOUNT_PUBLIC_KEY, API_CERTIFICATE, API_KEY, CA_CERTIFICATE, KUBELET_CERTIFICATE,
+    KUBELET_KEY,
+};
 use crate::wire::GATEWAY;
 
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
 const ISSUER: &str = "https://kubernetes.default.svc";
-/// What hands out podCIDRs, and what watches over conditions and taints of nodes.
-const CONTROLLERS: &str = "node-ipam-controller,node-lifecycle-controller";
+/// What hands out podCIDRs, and what watches over conditions and taints of nodes. No kubelet
+/// renews a lease: the nodes must stay ready without one.
+const IDLE_NODES: &str = "--controllers=node-ipam-controller,node-lifecycle-controller \
+                          --node-monitor-grace-period=3600s --node-startup-grace-period=3600s";
+/// One of them makes its directory of plugins wherever that is.
+const ALL_CONTROLLERS: &str = "--controllers=* --flex-volume-plugin-dir=/mnt/control/volumeplugins";
+/// Nobody publishes the API server as a Service, and pods need no account.
+const WITHOUT_KUBELETS: &str =
+    "--endpoint-reconciler-type=none --disable-admission-plugins=ServiceAccount";
 
 /// Where the API server with this index reaches etcd: an address of its own, so that a test can cut
 /// off one of them, however often it connects again.
@@ -46,16 +56,32 @@ pub(super) fn api_server(index: u16, options: &Options) -> Vec<String> {
          --service-account-issuer={ISSUER} --api-audiences={ISSUER} \
          --service-account-key-file={ACCOUNT_PUBLIC_KEY} \
          --service-account-signing-key-file={ACCOUNT_KEY} \
-         --service-cluster-ip-range={} --endpoint-reconciler-type=none --allow-privileged=true \
-         --disable-admission-plugins=ServiceAccount --event-ttl=10m",
+         --service-cluster-ip-range={} --allow-privileged=true --event-ttl=10m",
         compaction.as_secs(),
         services(options.network.as_ref()),
     ));
+    flags.extend(if options.kubelets { kubelets() } else { words(WITHOUT_KUBELETS) });
     flags.extend(options.api_server_flags.iter().cloned());
     flags
 }
 
-pub(super) fn controller_manager(network: &Network, kubeconfig: &str) -> Vec<String> {
+/// The API server's way to the kubelets. It takes their own certificates as they are.
+fn kubelets() -> Vec<String> {
+    words(&format!(
+        "--kubelet-client-certificate={KUBELET_CERTIFICATE} --kubelet-client-key={KUBELET_KEY} \
+         --kubelet-preferred-address-types=InternalIP"
+    ))
+}
+
+pub(super) fn scheduler(kubeconfig: &str) -> Vec<String> {
+    words(&format!("--kubeconfig={kubeconfig} --leader-elect=false --secure-port=0"))
+}
+
+pub(super) fn controller_manager(
+    options: &Options,
+    network: &Network,
+    kubeconfig: &str,
+) -> Vec<String> {
     let (ranges, masks) = match &network.v6 {
         None => (network.v4.clone(), format!("--node-cidr-mask-size={}", network.v4_mask)),
         Some(v6) => (
@@ -66,14 +92,13 @@ pub(super) fn controller_manager(network: &Network, kubeconfig: &str) -> Vec<Str
             ),
         ),
     };
-    // No kubelet renews a lease here: the nodes must stay ready without one.
+    let which = if options.kubelets { ALL_CONTROLLERS } else { IDLE_NODES };
     words(&format!(
         "--kubeconfig={kubeconfig} --secure-port=0 --leader-elect=false \
          --use-service-account-credentials=false --service-account-private-key-file={ACCOUNT_KEY} \
-         --root-ca-file={CA_CERTIFICATE} --controllers={CONTROLLERS} \
+         --root-ca-file={CA_CERTIFICATE} {which} \
          --allocate-node-cidrs=true --cluster-cidr={ranges} {masks} \
-         --service-cluster-ip-range={} \
-         --node-monitor-grace-period=3600s --node-startup-grace-period=3600s",
+         --service-cluster-ip-range={}",
         services(Some(network)),
     ))
 }

@@ -43,6 +43,11 @@ impl User {
         Self::new("system:kube-controller-manager", &["system:masters"])
     }
 
+    /// Known to the API server's own roles.
+    pub(super) fn scheduler() -> Self {
+        Self::new("system:kube-scheduler", &[])
+    }
+
     /// The kubelet of a node: authorised by Node, held back by NodeRestriction.
     #[must_use]
     pub fn kubelet(node: &str) -> Self {
@@ -88,7 +93,8 @@ impl User {
 }
 
 pub(super) fn write_tokens(options: &Options) -> Result<()> {
-    let mut users = vec![User::admin(), User::controller_manager(), User::service_account()];
+    let mut users =
+        vec![User::admin(), User::controller_manager(), User::scheduler(), User::service_account()];
     for number in 1..=options.nodes {
         let node = format!("node{number}");
         users.extend([User::kubelet(&node), User::agent(&node)]);

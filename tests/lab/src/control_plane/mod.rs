@@ -43,6 +43,7 @@ pub struct ControlPlane {
     etcd: Program,
     api_servers: Vec<Program>,
     controller_manager: Option<Program>,
+    scheduler: Option<Program>,
     authority: Authority,
     admin: Client,
     started_in: Duration,
@@ -69,13 +70,19 @@ impl ControlPlane {
             etcd,
             api_servers,
             controller_manager: None,
+            scheduler: None,
             authority,
             admin,
             started_in: Duration::ZERO,
         };
         this.wait_ready()?;
         this.started_in = start.elapsed();
-        this.grant(AGENT_ROLE)?;
+        if options.kubelets {
+            this.trust_the_api_server()?;
+            this.start_scheduler()?;
+        } else {
+            this.grant(AGENT_ROLE)?;
+        }
         this.start_controllers(options)?;
         Ok(this)
     }
@@ -83,9 +90,16 @@ impl ControlPlane {
     fn start_controllers(&mut self, options: &Options) -> Result<()> {
         let Some(network) = &options.network else { return Ok(()) };
         let kubeconfig = self.kubeconfig(&User::controller_manager())?;
-        let line = command_lines::controller_manager(network, &kubeconfig);
+        let line = command_lines::controller_manager(options, network, &kubeconfig);
         let name = "kube-controller-manager";
         self.controller_manager = Some(Program::start(name, name, line)?);
+        Ok(())
+    }
+
+    fn start_scheduler(&mut self) -> Result<()> {
+        let kubeconfig = self.kubeconfig(&User::scheduler())?;
+        let name = "kube-scheduler";
+        self.scheduler = Some(Program::start(name, name, command_lines::scheduler(&kubeconfig))?);
         Ok(())
     }
 

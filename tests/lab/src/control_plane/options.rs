@@ -47,6 +47,9 @@ pub struct Options {
     pub users: Vec<super::User>,
     /// More flags of the API server.
     pub api_server_flags: Vec<String>,
+    /// Whether the nodes have kubelets: then there is all of a control plane, scheduler, service
+    /// accounts and every controller; else only what hands out podCIDRs.
+    pub kubelets: bool,
 }
 
 impl Default for Options {
@@ -59,6 +62,7 @@ impl Default for Options {
             nodes: 64,
             users: Vec::new(),
             api_server_flags: Vec::new(),
+            kubelets: false,
         }
     }
 }

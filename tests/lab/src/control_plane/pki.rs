@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use pem::Pem;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
-    KeyUsagePurpose, PublicKeyData as _,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _,
 };
 
 use crate::wire::GATEWAY;
@@ -17,10 +17,17 @@ pub(super) const CA_CERTIFICATE: &str = "/mnt/control/ca.crt";
 pub(super) const API_CERTIFICATE: &str = "/mnt/control/api.crt";
 /// Its key.
 pub(super) const API_KEY: &str = "/mnt/control/api.key";
+/// The API server's certificate as a client of kubelets.
+pub(super) const KUBELET_CERTIFICATE: &str = "/mnt/control/kubelet-client.crt";
+/// Its key.
+pub(super) const KUBELET_KEY: &str = "/mnt/control/kubelet-client.key";
 /// The key that signs service account tokens.
 pub(super) const ACCOUNT_KEY: &str = "/mnt/control/sa.key";
 /// What verifies them.
 pub(super) const ACCOUNT_PUBLIC_KEY: &str = "/mnt/control/sa.pub";
+
+/// Who the API server is to kubelets.
+pub(super) const KUBELET_CLIENT: &str = "kube-apiserver";
 
 /// Names and addresses under which the API server is called.
 const API_NAMES: [&str; 6] = [
@@ -68,9 +75,22 @@ impl Authority {
         write(CA_CERTIFICATE, "CERTIFICATE", self.certificate())?;
         write(API_CERTIFICATE, "CERTIFICATE", certificate.der())?;
         write(API_KEY, "PRIVATE KEY", &key.serialize_der())?;
+        self.write_kubelet_client()?;
         let accounts = KeyPair::generate()?;
         write(ACCOUNT_KEY, "PRIVATE KEY", &accounts.serialize_der())?;
         write(ACCOUNT_PUBLIC_KEY, "PUBLIC KEY", &accounts.subject_public_key_info())
+    }
+}
+
+impl Authority {
+    fn write_kubelet_client(&self) -> Result<()> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name(KUBELET_CLIENT);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        write(KUBELET_CERTIFICATE, "CERTIFICATE", certificate.der())?;
+        write(KUBELET_KEY, "PRIVATE KEY", &key.serialize_der())
     }
 }
 

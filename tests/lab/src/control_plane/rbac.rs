@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::pki::KUBELET_CLIENT;
 use super::{ControlPlane, User};
 
 /// The namespace of the DaemonSet.
@@ -26,6 +27,20 @@ impl ControlPlane {
             "metadata": { "name": "lab-agents" },
             "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": "tartan" },
             "subjects": [{ "apiGroup": group, "kind": "Group", "name": AGENT_GROUP }],
+        });
+        self.admin().ensure(&format!("/apis/{group}/v1/clusterrolebindings"), &binding)
+    }
+
+    /// Lets the API server speak for `kubectl exec` and `kubectl logs` at every kubelet. A kubelet
+    /// remembers a refusal, so this comes before the first of them.
+    pub(super) fn trust_the_api_server(&self) -> Result<()> {
+        let group = "rbac.authorization.k8s.io";
+        let binding = json!({
+            "metadata": { "name": "lab-kubelet-api" },
+            "roleRef": {
+                "apiGroup": group, "kind": "ClusterRole", "name": "system:kubelet-api-admin",
+            },
+            "subjects": [{ "apiGroup": group, "kind": "User", "name": KUBELET_CLIENT }],
         });
         self.admin().ensure(&format!("/apis/{group}/v1/clusterrolebindings"), &binding)
     }

@@ -3,9 +3,11 @@
 mod agent_restarts;
 mod all_pairs;
 mod bad_input;
+mod cluster_commands;
 mod cni_beside_the_agent;
 mod cni_handover;
 mod cni_lifecycle;
+mod cni_load;
 mod conntrack_mixed_paths;
 mod fast_share;
 mod kernel_baseline;
@@ -20,6 +22,15 @@ mod kube_services;
 mod kube_store_suite;
 mod kube_surface;
 mod kube_takeover;
+mod l2_cluster;
+mod l2_migration;
+mod l2_pods;
+mod l2_privilege;
+mod l2_reboot;
+mod l2_rest;
+mod l2_rollout;
+mod l2_selftest;
+mod l2_traffic;
 mod lab_itself;
 mod least_privilege;
 mod netfilter;
@@ -38,8 +49,10 @@ use crate::scenario::Entry;
 /// Every scenario, by subject.
 pub static SCENARIOS: &[&[Entry]] = &[
     lab_itself::SCENARIOS,
+    cluster_commands::SCENARIOS,
     kernel_baseline::SCENARIOS,
     cni_lifecycle::SCENARIOS,
+    cni_load::SCENARIOS,
     cni_beside_the_agent::SCENARIOS,
     cni_handover::SCENARIOS,
     all_pairs::SCENARIOS,
@@ -69,4 +82,12 @@ pub static SCENARIOS: &[&[Entry]] = &[
     kube_surface::SCENARIOS,
     policy::SCENARIOS,
     kube_services::SCENARIOS,
+    l2_cluster::SCENARIOS,
+    l2_selftest::SCENARIOS,
+    l2_migration::SCENARIOS,
+    l2_pods::SCENARIOS,
+    l2_privilege::SCENARIOS,
+    l2_reboot::SCENARIOS,
+    l2_rest::SCENARIOS,
+    l2_rollout::SCENARIOS,
 ];

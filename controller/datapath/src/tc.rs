@@ -1,0 +1,261 @@
+//! The `clsact` qdisc and its filters, by rtnetlink (`linux/pkt_sched.h`, `linux/pkt_cls.h`).
+//! aya attaches there as well, but neither takes the qdisc away nor tells what it finds.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// `RTM_*` of `linux/rtnetlink.h`, and the kernel's two ways to end an answer.
+const NEW_QDISC: u16 = 36;
+const DEL_QDISC: u16 = 37;
+const NEW_FILTER: u16 = 44;
+const DEL_FILTER: u16 = 45;
+const GET_FILTER: u16 = 46;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+/// `NLM_F_*`.
+const REQUEST: u16 = 1;
+const ACK: u16 = 4;
+const DUMP: u16 = 0x300;
+const NEW: u16 = 0x600;
+
+const CLSACT: u32 = 0xffff_fff1;
+const CLSACT_HANDLE: u32 = 0xffff_0000;
+/// Every EtherType, in network byte order as `tcm_info` has it.
+const ALL_PROTOCOLS: u32 = 0x0003_u16.to_be() as u32;
+/// Our place among filters: first, as nobody else is there yet.
+const PRIORITY: u32 = 1;
+const HANDLE: u32 = 1;
+
+/// `TCA_KIND`, `TCA_OPTIONS`, and those of the classifier `bpf`.
+const KIND: u16 = 1;
+const OPTIONS: u16 = 2;
+const BPF_FD: u16 = 6;
+const BPF_NAME: u16 = 7;
+const BPF_FLAGS: u16 = 8;
+const BPF_ID: u16 = 11;
+const DIRECT_ACTION: u32 = 1;
+
+/// Lengths of `struct nlmsghdr`, of `struct tcmsg` and of both.
+const HEADER: usize = 16;
+const TCMSG: usize = 20;
+const HEAD: usize = HEADER + TCMSG;
+/// The kernel's answers are at most this long.
+const BUFFER: usize = 32 * 1024;
+
+/// A side of the qdisc: the parent of its filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Side {
+    /// What the interface receives.
+    Ingress = 0xffff_fff2,
+    /// What it sends.
+    Egress = 0xffff_fff3,
+}
+
+/// A filter that somebody put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    priority: u32,
+    handle: u32,
+    /// The program that it runs, if it is one of the classifier `bpf`.
+    pub(crate) program: Option<u32>,
+}
+
+impl Filter {
+    /// Whether it is in the place that [`Tc::add_filter`] takes.
+    pub(crate) const fn is_ours(&self) -> bool {
+        self.priority == PRIORITY && self.handle == HANDLE && self.program.is_some()
+    }
+}
+
+/// A socket.
+pub(crate) struct Tc(Socket);
+
+impl Tc {
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self(socket))
+    }
+
+    /// Fails with `EEXIST` where there is a `clsact` or an `ingress` qdisc.
+    pub(crate) fn add_qdisc(&self, ifindex: u32) -> io::Result<()> {
+        let message = Message::new(NEW_QDISC, ACK | NEW, ifindex, CLSACT_HANDLE, CLSACT, 0);
+        self.ask(message.attribute(KIND, b"clsact\0")).map(drop)
+    }
+
+    /// Takes the qdisc away, with all its filters.
+    pub(crate) fn delete_qdisc(&self, ifindex: u32) -> io::Result<()> {
+        let message = Message::new(DEL_QDISC, ACK, ifindex, CLSACT_HANDLE, CLSACT, 0);
+        self.ask(message).map(drop)
+    }
+
+    /// Runs a program on a side: its answer is the verdict.
+    pub(crate) fn add_filter(
+        &self,
+        ifindex: u32,
+        side: Side,
+        name: &str,
+        program: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let options = Attributes::default()
+            .with(BPF_FD, &program.as_raw_fd().to_ne_bytes())
+            .with(BPF_NAME, format!("{name}\0").as_bytes())
+            .with(BPF_FLAGS, &DIRECT_ACTION.to_ne_bytes());
+        let message = Message::new(NEW_FILTER, ACK | NEW, ifindex, HANDLE, side as u32, info());
+        self.ask(message.attribute(KIND, b"bpf\0").attribute(OPTIONS, &options.0)).map(drop)
+    }
+
+    /// Takes our filter away from a side.
+    pub(crate) fn delete_filter(&self, ifindex: u32, side: Side) -> io::Result<()> {
+        let message = Message::new(DEL_FILTER, ACK, ifindex, HANDLE, side as u32, info());
+        self.ask(message.attribute(KIND, b"bpf\0")).map(drop)
+    }
+
+    /// What is on a side; nothing where there is no such qdisc.
+    pub(crate) fn filters(&self, ifindex: u32, side: Side) -> io::Result<Vec<Filter>> {
+        let answers = self.ask(Message::new(GET_FILTER, DUMP, ifindex, 0, side as u32, 0))?;
+        Ok(answers.iter().filter_map(|message| read_filter(message)).collect())
+    }
+
+    /// Sends a request and collects what is answered, but for the end of it.
+    fn ask(&self, message: Message) -> io::Result<Vec<Vec<u8>>> {
+        self.0.send(&message.finish()?, 0)?;
+        let mut answers = Vec::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = self.0.recv(&mut &mut buffer[..], 0)?;
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            while let Some((kind, message, after)) = split(rest) {
+                match kind {
+                    ERROR => return outcome(message).map(|()| answers),
+                    DONE => return Ok(answers),
+                    _ => answers.push(message.to_vec()),
+                }
+                rest = after;
+            }
+        }
+    }
+}
+
+const fn info() -> u32 {
+    PRIORITY << 16 | ALL_PROTOCOLS
+}
+
+/// The first message of a datagram: its type, its body, and what follows.
+fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
+    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+    let body = bytes.get(HEADER..length)?;
+    Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+fn outcome(body: &[u8]) -> io::Result<()> {
+    match body.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(-code)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn read_filter(body: &[u8]) -> Option<Filter> {
+    let word = |at: usize| Some(u32::from_ne_bytes(*body.get(at..)?.first_chunk()?));
+    let (handle, info) = (word(8)?, word(16)?);
+    let options = attribute(body.get(TCMSG..)?, OPTIONS);
+    let program = options.and_then(|options| attribute(options, BPF_ID));
+    let program = program.and_then(|id| id.first_chunk()).map(|id| u32::from_ne_bytes(*id));
+    Some(Filter { priority: info >> 16, handle, program })
+}
+
+/// The value of an attribute.
+fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+        let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
+        let value = bytes.get(4..length)?;
+        // The upper bits say that it is nested or in network byte order.
+        if kind & 0x3fff == wanted {
+            return Some(value);
+        }
+        bytes = bytes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+#[derive(Default)]
+struct Attributes(Vec<u8>);
+
+impl Attributes {
+    fn with(mut self, kind: u16, value: &[u8]) -> Self {
+        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        self.0.extend(length.to_ne_bytes());
+        self.0.extend(kind.to_ne_bytes());
+        self.0.extend(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+}
+
+struct Message {
+    head: [u8; HEAD],
+    attributes: Attributes,
+}
+
+impl Message {
+    fn new(kind: u16, flags: u16, ifindex: u32, handle: u32, parent: u32, info: u32) -> Self {
+        let mut head = [0; HEAD];
+        let words = [(16 + 4, ifindex), (16 + 8, handle), (16 + 12, parent), (16 + 16, info)];
+        head[4..6].copy_from_slice(&kind.to_ne_bytes());
+        head[6..8].copy_from_slice(&(REQUEST | flags).to_ne_bytes());
+        for (at, word) in words {
+            head[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        Self { head, attributes: Attributes::default() }
+    }
+
+    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+        self.attributes = self.attributes.with(kind, value);
+        self
+    }
+
+    fn finish(mut self) -> io::Result<Vec<u8>> {
+        let length = u32::try_from(HEAD + self.attributes.0.len()).map_err(io::Error::other)?;
+        self.head[..4].copy_from_slice(&length.to_ne_bytes());
+        Ok([&self.head[..], &self.attributes.0].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_read_from_what_the_kernel_answers() {
+        let options =
+            Attributes::default().with(BPF_NAME, b"x\0").with(BPF_ID, &7_u32.to_ne_bytes());
+        let message = Message::new(NEW_FILTER, 0, 3, HANDLE, Side::Ingress as u32, info());
+        let bytes =
+            message.attribute(KIND, b"bpf\0").attribute(OPTIONS, &options.0).finish().unwrap();
+        let (kind, body, rest) = split(&bytes).unwrap();
+        assert_eq!((kind, rest.len()), (NEW_FILTER, 0));
+        let filter = read_filter(body).unwrap();
+        assert_eq!(filter, Filter { priority: PRIORITY, handle: HANDLE, program: Some(7) });
+        assert!(filter.is_ours());
+    }
+
+    #[test]
+    fn a_strangers_filter_is_not_ours() {
+        let stranger = Filter { priority: 49152, handle: 1, program: Some(7) };
+        assert!(!stranger.is_ours());
+        assert!(!Filter { priority: PRIORITY, handle: HANDLE, program: None }.is_ours());
+    }
+
+    #[test]
+    fn a_torn_answer_is_no_message() {
+        assert!(split(&[8, 0, 0]).is_none());
+        assert!(split(&[64, 0, 0, 0, 2, 0, 0, 0]).is_none());
+        assert!(attribute(&[9, 0, 1, 0, 1], KIND).is_none());
+    }
+}
