@@ -21,6 +21,8 @@ use crate::wire::{Outside, Wire};
 
 /// Longer than a change of hands takes.
 const SECONDS: f64 = 5.0;
+/// How long an answer may take: as long as TCP needs to repeat a lost SYN.
+const PATIENCE_MS: u64 = 2500;
 /// How long leftovers may stay after the agent is ready.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -122,7 +124,8 @@ struct Traffic {
 impl Traffic {
     fn start(pod: &Pod) -> Result<Self> {
         let start = |over: &str| {
-            let flags = format!("--seconds {SECONDS} --pause-us 1000 {over}");
+            let flags =
+                format!("--seconds {SECONDS} --pause-us 1000 --patience-ms {PATIENCE_MS} {over}");
             ask(pod, (OUTSIDE, MIRROR), &flags)
         };
         let line = format!(
