@@ -1,6 +1,6 @@
 //! The kernel's tables of a node, read past the product: what packets go by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result};
@@ -42,6 +42,14 @@ impl Node {
             })
         };
         rows(self, "PEERS", row)
+    }
+
+    /// The map `PODS`: the pods' addresses.
+    ///
+    /// # Errors
+    /// When bpftool cannot read it.
+    pub fn pod_rows(&self) -> Result<BTreeSet<Ipv4Addr>> {
+        Ok(rows(self, "PODS", |_| Some(()))?.into_keys().collect())
     }
 
     /// The map `NODES`, without what it says about the node itself.

@@ -100,6 +100,19 @@ pub fn shown(command: &Command) -> String {
 pub fn eventually(
     what: &str,
     timeout: Duration,
+    question: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    eventually_every(Duration::from_millis(10), what, timeout, question)
+}
+
+/// As [`eventually`], at another pace.
+///
+/// # Errors
+/// When `timeout` has passed: `what` and the last error.
+pub fn eventually_every(
+    pause: Duration,
+    what: &str,
+    timeout: Duration,
     mut question: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
     let end = Instant::now() + timeout;
@@ -114,7 +127,7 @@ pub fn eventually(
                 Ok(_) => bail!("{what}: not within {timeout:?}"),
             };
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(pause);
     }
 }
 

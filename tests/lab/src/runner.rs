@@ -19,6 +19,8 @@ use crate::scenarios::SCENARIOS;
 const FIRST: usize = 25;
 /// and of its end, which says what failed.
 const LAST: usize = 60;
+/// Of its end, when the failures are told once more.
+const LAST_WORDS: usize = 12;
 
 /// Flags of `tartan-lab test`.
 #[derive(Debug, clap::Args)]
@@ -38,13 +40,23 @@ pub struct Args {
     /// Only those that run programs of `cargo xtask tools`.
     #[arg(long)]
     with_tools: bool,
+    /// Only those that run none of them.
+    #[arg(long, conflicts_with = "with_tools")]
+    without_tools: bool,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     passed: u32,
-    failed: u32,
+    failures: Vec<Failure>,
     skipped: u32,
+}
+
+/// What went wrong, to be told once more at the end of a long run.
+#[derive(Debug)]
+struct Failure {
+    name: &'static str,
+    last_words: String,
 }
 
 enum Verdict {
@@ -74,14 +86,16 @@ pub fn run(args: &Args) -> Result<u8> {
         let start = Instant::now();
         let (verdict, log) = run_entry(entry)?;
         let show = args.show_log && !matches!(verdict, Verdict::Failed(_));
-        tally.count(verdict, start.elapsed());
+        tally.count(entry.name, verdict, start.elapsed());
         if show {
             println!("{log}");
         }
     }
     println!();
-    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
-    Ok(u8::from(tally.failed > 0 || tally.nothing_ran()))
+    tally.show_failures();
+    let failed = tally.failures.len();
+    println!("{} passed, {failed} failed, {} skipped", tally.passed, tally.skipped);
+    Ok(u8::from(failed > 0 || tally.nothing_ran()))
 }
 
 fn choose(args: &Args) -> Vec<&'static Entry> {
@@ -91,7 +105,8 @@ fn choose(args: &Args) -> Vec<&'static Entry> {
         }
         None => args.all || !entry.long,
     };
-    let has_tools = |entry: &&Entry| entry.tools || !args.with_tools;
+    let has_tools =
+        |entry: &&Entry| if entry.tools { !args.without_tools } else { !args.with_tools };
     // A victim waits for somebody to kill it: another scenario starts it, by its whole name.
     let by_chance = |entry: &&Entry| {
         entry.name.ends_with("::victim") && args.filter.as_deref() != Some(entry.name)
@@ -107,7 +122,7 @@ fn choose(args: &Args) -> Vec<&'static Entry> {
 }
 
 impl Tally {
-    fn count(&mut self, verdict: Verdict, took: Duration) {
+    fn count(&mut self, name: &'static str, verdict: Verdict, took: Duration) {
         let seconds = took.as_secs_f64();
         match verdict {
             Verdict::Passed => {
@@ -115,14 +130,14 @@ impl Tally {
                 println!("ok ({seconds:.1} s)");
             }
             Verdict::Failed(log) => {
-                self.failed += 1;
                 println!("FAILED ({seconds:.1} s)\n{}\n", both_ends(&log));
+                self.failures.push(Failure { name, last_words: tail(&log, LAST_WORDS) });
             }
             Verdict::Skipped(why) => {
                 println!("skipped: {}", why.trim());
                 if env::var_os("CI").is_some() {
                     println!("    in CI a skip is a failure");
-                    self.failed += 1;
+                    self.failures.push(Failure { name, last_words: format!("skipped: {why}") });
                 } else {
                     self.skipped += 1;
                 }
@@ -131,7 +146,18 @@ impl Tally {
     }
 
     fn nothing_ran(&self) -> bool {
-        self.passed + self.failed + self.skipped == 0
+        self.passed + self.skipped == 0 && self.failures.is_empty()
+    }
+
+    /// As cargo shows them, after hundreds of lines about what is well.
+    fn show_failures(&self) {
+        if self.failures.is_empty() {
+            return;
+        }
+        println!("failures:\n");
+        for Failure { name, last_words } in &self.failures {
+            println!("---- {name} stdout ----\n{last_words}\n");
+        }
     }
 }
 

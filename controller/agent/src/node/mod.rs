@@ -190,7 +190,10 @@ impl<S: LeaseStore> Node<S> {
         if let Some(conf) = &self.settings.cni_conf {
             cni_conf::install(conf)?;
         }
-        self.store.announce_ready();
+        // Every announcement is written to the API server and told to every node.
+        if !self.health.is_ready() {
+            self.store.announce_ready();
+        }
         Ok(())
     }
 

@@ -29,6 +29,27 @@ impl Image {
         if path.is_file() {
             return Ok(path);
         }
-        Err(skip(format!("the image {} is not made; run: cargo xtask images", self.0)))
+        Err(skip(format!("the image {} is not made; run: {}", self.0, self.maker())))
+    }
+
+    /// The command that makes it: Kubernetes' own tests need images that a cluster does not.
+    fn maker(self) -> &'static str {
+        match self.0 {
+            "agnhost" | "busybox" | "glibc-dns" | "nginx" | "nginx-new" => {
+                "cargo xtask images --e2e"
+            }
+            _ => "cargo xtask images",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_image_names_the_command_that_makes_it() {
+        assert_eq!(Image("pause").maker(), "cargo xtask images");
+        assert_eq!(Image("nginx-new").maker(), "cargo xtask images --e2e");
     }
 }

@@ -1,8 +1,7 @@
 //! Waiting for what controllers and kubelets do. Each wait polls ten times a second: the control
 //! plane shares the machine with what it manages.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -10,6 +9,7 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::places::PodView;
 use crate::holder::BOOT_ID;
+use crate::process::eventually_every;
 
 /// How long a node or a rollout may take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,20 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) fn poll(
     what: &str,
     timeout: Duration,
-    mut question: impl FnMut() -> Result<bool>,
+    question: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
-    let end = Instant::now() + timeout;
-    loop {
-        let answer = question();
-        if matches!(answer, Ok(true)) {
-            return Ok(());
-        }
-        if Instant::now() >= end {
-            let text = format!("{what}: not within {timeout:?}");
-            return answer.context(text.clone()).and_then(|_| bail!(text));
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+    eventually_every(Duration::from_millis(100), what, timeout, question)
 }
 
 impl Cluster {

@@ -183,14 +183,14 @@ fn things(node: &Node) -> Result<BTreeSet<String>> {
     let script = "ip -o link show; ip -o -4 address show; ip route show table all; ip rule; \
         ip neigh show nud permanent; find /sys/fs/bpf /run/netns /run/flannel /var/lib/cni; \
         nft list ruleset; iptables-save; \
-        bpftool map dump pinned /sys/fs/bpf/tartan/maps/PODS -j | tr '{' '\\n' | grep -c ifindex; \
         bpftool map show -j | tr '{' '\\n' | grep -c id; bpftool link show -j | tr '{' '\\n' | grep -c id";
     let listed = node.shell(script)?;
     // The last address given out is remembered, and the kernel gives every link its IPv6
     // addresses some time later: no leftovers. Nor are the times that iptables prints.
     let passing = ["last_reserved", "fe80::", "ff00::", "# "];
     let lines = listed.lines().filter(|line| !passing.iter().any(|word| line.contains(word)));
-    Ok(lines.map(str::to_owned).collect())
+    let entries = node.pod_rows()?.into_iter().map(|pod| format!("PODS: {pod}"));
+    Ok(lines.map(str::to_owned).chain(entries).collect())
 }
 
 fn same(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Result<()> {

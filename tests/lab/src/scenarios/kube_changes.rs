@@ -120,6 +120,10 @@ fn changes(scenario: &mut Scenario, rounds: u8) -> Result<()> {
     let mut wanted = PeerRows::from([peer_row(real)?]);
     wanted.extend(ghosts.iter().map(Ghost::row));
     in_step(watching, &wanted, Instant::now())?;
+    eventually("the node's condition is set", SAID, || {
+        Ok(announced_at(watching, admin)?.is_some())
+    })?;
+    let announced = announced_at(watching, admin)?;
     scenario.note("in step, and now the machine is busy");
 
     let busy = Busy::start()?;
@@ -147,7 +151,18 @@ fn changes(scenario: &mut Scenario, rounds: u8) -> Result<()> {
             .note(format!("{what}: {} changes, median {median:.0?}, p99 {p99:.0?}", times.len()));
         ensure!(p99 <= ARRIVES, "{what}: too late");
     }
+    // What one agent writes, the agents of all nodes are told.
+    let now = announced_at(watching, admin)?;
+    ensure!(now == announced, "others changed, and the node wrote again: {announced:?}, {now:?}");
     exact(&watching.node, &wanted)
+}
+
+/// When the node said last that its network is available.
+fn announced_at(member: &KubeMember, admin: &Client) -> Result<Option<String>> {
+    let node = admin.node(member.node.name())?;
+    let conditions = node["status"]["conditions"].as_array().context("a Node has conditions")?;
+    let ours = conditions.iter().find(|condition| condition["type"] == "NetworkUnavailable");
+    Ok(ours.and_then(|condition| condition["lastHeartbeatTime"].as_str()).map(str::to_owned))
 }
 
 /// Makes a change; the time until the node's table is exactly as wanted. It is taken from before

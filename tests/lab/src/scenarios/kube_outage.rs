@@ -45,7 +45,7 @@ pub(super) static SCENARIOS: &[Entry] = &[
         .within(120)
         .with_tools(),
     Entry::new("kube_outage::a_lagging_api_server_takes_nothing_back", versions::lagging)
-        .within(150)
+        .within(200)
         .with_tools(),
 ];
 

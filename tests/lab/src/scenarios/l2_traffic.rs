@@ -147,12 +147,9 @@ impl Traces {
         let count = |script: &str| -> Result<usize> {
             Ok(node.shell(script)?.lines().filter(|line| !line.is_empty()).count())
         };
-        let pins = "/sys/fs/bpf/tartan";
         Ok(Self {
-            entries: count(&format!(
-                "bpftool map dump pinned {pins}/maps/PODS | grep '^key' || true"
-            ))?,
-            pins: count(&format!("ls {pins}/links/pods"))?,
+            entries: node.node().pod_rows()?.len(),
+            pins: count("ls /sys/fs/bpf/tartan/links/pods")?,
             reservations: count("ls /var/lib/cni/networks/cbr0 | grep '^[0-9.]*$' || true")?,
             links: count("ip -o link show type veth | grep ': veth' || true")?,
             routes: count("ip -4 route show | grep 'dev veth' || true")?,
