@@ -47,15 +47,6 @@ impl Cluster {
         .with_context(|| last.iter().map(why_not_ready).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Waits until a node is ready, or is not any more.
-    ///
-    /// # Errors
-    /// When it is not so within 90 s.
-    pub fn wait_node(&self, name: &str, ready: bool) -> Result<()> {
-        let what = format!("{name} is {}Ready", if ready { "" } else { "Not" });
-        poll(&what, PATIENCE, || Ok(self.is_ready(name)? == ready))
-    }
-
     /// Waits until the kubelet has reported the machine's latest boot, and says that the node is
     /// ready. What the API server shows before that is from before the boot.
     ///

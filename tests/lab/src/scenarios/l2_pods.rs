@@ -1,6 +1,6 @@
 //! Many pods of a real node: a hundred at once, and two hundred that come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -28,57 +28,108 @@ const BATCH: usize = 40;
 /// Where the wrapper notes each call.
 const TIMES: &str = "/var/log/cni-times";
 
-/// ADD is measured on the node, by a wrapper around the plugin: from its start to its end, with
-/// everything that it waits for.
+/// The plugin that comes after the first in both networks' chains.
+const NEXT: &str = "portmap";
+
+/// ADD is measured on the node, by wrappers around the plugins: each from its start to its end,
+/// with everything that it waits for, and the chain from the first one's start to the last one's
+/// end.
 fn hundred(scenario: &mut Scenario, cni: Cni, plugin: &str) -> Result<()> {
     let mut steps = Steps::new();
     let options = Options { nodes: 1, dns: false, cni, ..Options::default() };
     let cluster = Cluster::up(scenario.lab(Wire::Framed)?, &options, &mut steps)?;
     let node = cluster.nodes.first().context("no node")?;
     wrap(node, plugin)?;
+    wrap(node, NEXT)?;
     cluster.apply(&deployment(PODS))?;
     steps.step(format!("{PODS} pods Ready"), || {
         cluster.wait_pods("default", "app=many", PODS, Duration::from_mins(5))
     })?;
-    let adds = times(node, "ADD")?;
-    scenario.note(format!("{cni:?}: {} calls of ADD, {}", adds.len(), summary(&adds)));
+    let adds = Calls::read(node, "ADD")?;
+    scenario.note(format!("{cni:?}: ADD {}", adds.summary(plugin)));
     steps.step(format!("{PODS} pods gone"), || {
         cluster.kubectl("delete deployment many")?;
         cluster.wait_no_pods("default", "app=many", Duration::from_secs(200))
     })?;
-    scenario.note(format!("{cni:?}: DEL {}", summary(&times(node, "DEL")?)));
+    // The API server forgets pods without a grace period before the node has taken them down.
+    let all_gone = || Ok(Calls::read(node, "DEL")?.of(plugin).len() >= PODS);
+    eventually("a DEL for each pod", Duration::from_mins(2), all_gone)?;
+    scenario.note(format!("{cni:?}: DEL {}", Calls::read(node, "DEL")?.summary(plugin)));
     if cni == Cni::Tartan {
         wait_no_leftovers(&cluster, "node1")?;
-        ensure!(adds.len() == PODS, "{} calls of ADD for {PODS} pods: some failed", adds.len());
+        let count = adds.of(plugin).len();
+        ensure!(count == PODS, "{count} calls of ADD for {PODS} pods: some failed");
     }
     Ok(())
 }
 
 fn wrap(node: &KubeletNode, plugin: &str) -> Result<()> {
-    let script = format!(
-        "#!/bin/bash\ns=$EPOCHREALTIME\n/opt/cni/bin/.wrapped \"$@\"\nr=$?\n\
-         echo \"$CNI_COMMAND $s $EPOCHREALTIME\" >>{TIMES}\nexit $r\n"
-    );
     let path = format!("/opt/cni/bin/{plugin}");
     // The name by which the plugin is called says what it is.
     let wrapped = format!("/opt/cni/wrapped/{plugin}");
+    let script = format!(
+        "#!/bin/bash\ns=$EPOCHREALTIME\n{wrapped} \"$@\"\nr=$?\n\
+         echo \"$CNI_COMMAND {plugin} $CNI_CONTAINERID $s $EPOCHREALTIME\" >>{TIMES}\nexit $r\n"
+    );
     node.shell(&format!("mkdir -p /opt/cni/wrapped && mv {path} {wrapped}"))?;
-    node.node().write(&path, &script.replace("/opt/cni/bin/.wrapped", &wrapped))?;
+    node.node().write(&path, &script)?;
     node.shell(&format!("chmod 755 {path}")).map(drop)
 }
 
-/// In milliseconds, sorted.
-fn times(node: &KubeletNode, verb: &str) -> Result<Vec<f64>> {
-    let text = fs::read_to_string(node.node().path(TIMES))?;
-    let lines = text.lines().filter_map(|line| line.strip_prefix(verb));
-    let took = |line: &str| {
-        let mut words = line.split_whitespace().map(|word| word.replace(',', ".").parse::<f64>());
-        let start = words.next()?.ok()?;
-        Some((words.next()?.ok()? - start) * 1000.0)
-    };
-    let mut all: Vec<f64> = lines.filter_map(took).collect();
+/// One call of a plugin; times in milliseconds.
+struct Call {
+    plugin: String,
+    container: String,
+    start: f64,
+    end: f64,
+}
+
+impl Call {
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let (plugin, container) = (words.next()?.to_owned(), words.next()?.to_owned());
+        // Some locales have a comma.
+        let mut time = || words.next()?.replace(',', ".").parse::<f64>().ok().map(|s| s * 1000.0);
+        Some(Self { plugin, container, start: time()?, end: time()? })
+    }
+}
+
+/// The calls of a verb.
+struct Calls(Vec<Call>);
+
+impl Calls {
+    fn read(node: &KubeletNode, verb: &str) -> Result<Self> {
+        let text = fs::read_to_string(node.node().path(TIMES))?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(verb));
+        Ok(Self(lines.filter_map(Call::read).collect()))
+    }
+
+    /// How long each call of a plugin took, sorted.
+    fn of(&self, plugin: &str) -> Vec<f64> {
+        let calls = self.0.iter().filter(|call| call.plugin == plugin);
+        sorted(calls.map(|call| call.end - call.start))
+    }
+
+    /// How long each container's chain took, sorted.
+    fn chains(&self) -> Vec<f64> {
+        let mut spans = BTreeMap::<&str, (f64, f64)>::new();
+        for call in &self.0 {
+            let span = spans.entry(&call.container).or_insert((call.start, call.end));
+            *span = (span.0.min(call.start), span.1.max(call.end));
+        }
+        sorted(spans.into_values().map(|(start, end)| end - start))
+    }
+
+    fn summary(&self, plugin: &str) -> String {
+        let [own, next] = [plugin, NEXT].map(|name| summary(&self.of(name)));
+        format!("{plugin} {own}; {NEXT} {next}; both {}", summary(&self.chains()))
+    }
+}
+
+fn sorted(times: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut all: Vec<f64> = times.collect();
     all.sort_by(f64::total_cmp);
-    Ok(all)
+    all
 }
 
 fn summary(sorted: &[f64]) -> String {

@@ -29,13 +29,12 @@ fn come_and_go(scenario: &mut Scenario) -> Result<()> {
     let others: Vec<PodView> = pods.iter().filter(|pod| pod.node != NODE).cloned().collect();
     let traffic = Traffic::start(&cluster, &others)?;
 
+    let before = cluster.pod("default", &format!("web-{NODE}"))?;
     steps.step(format!("{NODE} rebooted and Ready"), || {
         cluster.reboot(1)?;
-        cluster.wait_node(NODE, true)
+        cluster.wait_booted(NODE)
     })?;
-    steps.step("its pod is Ready again", || {
-        cluster.wait_pods("default", "app=web", 3, Duration::from_secs(90))
-    })?;
+    steps.step("its pod is Ready again", || cluster.wait_restarted(&before))?;
     settled(&cluster, &mut steps, "after the reboot")?;
     talk(&cluster)?;
 
@@ -49,8 +48,9 @@ fn come_and_go(scenario: &mut Scenario) -> Result<()> {
 
     let address = cluster.node(NODE)?.node().address();
     steps.step(format!("{NODE} deleted"), || {
-        cluster.kubectl(&format!("delete pod web-{NODE} --wait=false"))?;
-        cluster.remove_node(NODE)
+        cluster.remove_node(NODE)?;
+        // No kubelet says any more that it has ended.
+        cluster.kubectl(&format!("delete pod web-{NODE} --force --grace-period=0"))
     })?;
     steps.step("the others have forgotten it", || {
         eventually("no entry of it is left", Duration::from_secs(20), || {
