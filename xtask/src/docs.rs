@@ -5,11 +5,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::check::Outcome;
-use crate::workspace::{cargo, root};
+use crate::lab::{BUILD, GENERATOR};
+use crate::workspace::{cargo, product, root, tool};
 use crate::{setup, step};
 
 /// The two kinds of generated files.
@@ -24,8 +26,7 @@ pub(crate) enum Kind {
 /// `cargo xtask docs`.
 pub(crate) fn run() -> Result<()> {
     setup::run()?;
-    let build = ["build", "--release", "--package=xtask", "--example=surface"];
-    step::run("docs: build the generator", &mut cargo(build))?;
+    step::run("docs: build the generator", &mut cargo(BUILD))?;
     for file in generate(&root().join("docs"))? {
         println!("  docs/{}", file.display());
     }
@@ -35,13 +36,19 @@ pub(crate) fn run() -> Result<()> {
 /// Writes the documents into a folder and returns their names: the writer's own list, so that no
 /// second one exists that could drift.
 fn generate(into: &Path) -> Result<Vec<PathBuf>> {
-    let mut command =
-        cargo(["run", "--quiet", "--release", "--package=xtask", "--example=surface", "--"]);
-    let output = command.arg(into).output().context("cannot start cargo")?;
+    said(cargo(BUILD).arg("--quiet"), "build")?;
+    let generator = product("examples")?.join(GENERATOR);
+    let names = said(tool(&generator.to_string_lossy()).arg(into), "run")?;
+    Ok(names.lines().map(PathBuf::from).collect())
+}
+
+fn said(command: &mut Command, what: &str) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
     if !output.status.success() {
-        bail!("the generator does not run: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("the generator does not {what}: {}", errors.trim_end());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Generates into `scratch` and lists where the committed files of this kind differ.

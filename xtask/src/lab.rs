@@ -12,6 +12,13 @@ use crate::{images, setup, tools};
 /// What an operator installs, and the lab that runs it.
 const BINARIES: [&str; 4] = ["tartand", "tartan-cni", "tartanctl", "tartan-lab"];
 
+/// What cargo builds for every command, always together: with the example come the features that
+/// the tests ask of dependencies, so that `build`, `check` and `test` compile those once. Images
+/// are built without.
+pub(crate) const BUILD: [&str; 5] = ["build", "--release", "--bins", "--example", GENERATOR];
+/// What writes the generated documents.
+pub(crate) const GENERATOR: &str = "surface";
+
 /// Words for the lab.
 #[derive(Args)]
 pub(crate) struct Passed {
@@ -24,7 +31,7 @@ pub(crate) struct Passed {
 pub(crate) fn build() -> Result<()> {
     setup::run()?;
     println!("build: release binaries and the eBPF object, some minutes the first time");
-    let status = cargo(["build", "--release", "--bins"]).status().context("cannot start cargo")?;
+    let status = cargo(BUILD).status().context("cannot start cargo")?;
     if !status.success() {
         bail!("the build failed: correct what the compiler names above");
     }

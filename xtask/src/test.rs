@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::tally::Tally;
+use crate::tools::Set;
 use crate::{e2e, images, lab, setup, tee, tools, workspace};
 
 /// Crates without I/O, tested with overflow checks.
@@ -20,6 +21,11 @@ const FUZZ_SECONDS: &str = "TARTAN_FUZZ_SECONDS";
 
 /// A failure that no test runner counted: a build error, a crash.
 const UNCOUNTED: Tally = Tally { passed: 0, failed: 1, skipped: 0 };
+
+/// The lab's two parts: scenarios that run none of the programs of `cargo xtask tools` come first.
+/// They leave most of the processor to whoever builds those meanwhile, as CI does.
+const WITHOUT_TOOLS: &str = "--without-tools";
+const WITH_TOOLS: &str = "--with-tools";
 
 /// How a runner's lines are read.
 struct Reader {
@@ -54,12 +60,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     } else {
         lab::build()?;
     }
-    // First, because the manifest's test renders the chart with a program of theirs.
-    if !options.unit && workspace::is_root() && wants_tools(options)? {
-        build_tools(options.all);
-    }
     let mut sum = Tally::default();
     if !options.lab {
+        // The manifest's test renders the chart with a program of theirs.
+        if !options.unit && options.filter.is_none() && workspace::is_root() {
+            build_tools(|| tools::run(Set::Chart));
+        }
         run_cargo(pure_tests(), options, &mut sum)?;
         run_cargo(other_tests(), options, &mut sum)?;
     }
@@ -102,30 +108,43 @@ fn run_lab(options: &Options, sum: &mut Tally) -> Result<()> {
         *sum += Tally { passed: 0, failed: 0, skipped: 1 };
         return Ok(());
     }
-    let mut command = lab_tests(options)?;
-    // The filter may be meant for cargo's tests alone, and the lab calls that a mistake.
-    let may_be_empty = options.filter.is_some();
-    count(&mut command, sum, &Reader { read: Tally::of_closing_line, shown: false, may_be_empty })
+    run_scenarios(options, WITHOUT_TOOLS, sum)?;
+    if has_scenarios(options, WITH_TOOLS)? {
+        // For the slow suites all images as well.
+        let all = options.all;
+        build_tools(|| if all { images::run(Set::E2e) } else { tools::run(Set::Daily) });
+        run_scenarios(options, WITH_TOOLS, sum)?;
+    }
+    Ok(())
 }
 
-fn lab_tests(options: &Options) -> Result<Command> {
+fn run_scenarios(options: &Options, part: &str, sum: &mut Tally) -> Result<()> {
+    // The word may be meant for other tests alone, and the lab calls that a mistake.
+    let may_be_empty = options.filter.is_some();
+    if may_be_empty && !has_scenarios(options, part)? {
+        return Ok(());
+    }
+    let reader = Reader { read: Tally::of_closing_line, shown: false, may_be_empty };
+    count(&mut lab_tests(options, part)?, sum, &reader)
+}
+
+fn lab_tests(options: &Options, part: &str) -> Result<Command> {
     let mut command = lab::command()?;
-    command.arg("test").args(options.all.then_some("--all")).args(&options.filter);
+    command.args(["test", part]).args(options.all.then_some("--all")).args(&options.filter);
     Ok(command)
 }
 
-/// Whether one of the chosen scenarios runs programs of `cargo xtask tools`.
-fn wants_tools(options: &Options) -> Result<bool> {
-    let names = workspace::output_of(lab_tests(options)?.args(["--list", "--with-tools"]));
+/// Whether scenarios of this part are chosen.
+fn has_scenarios(options: &Options, part: &str) -> Result<bool> {
+    let names = workspace::output_of(lab_tests(options, part)?.arg("--list"));
     Ok(names.is_some_and(|names| !names.trim().is_empty()))
 }
 
-/// Builds them, and for the slow suites all images. Where that fails the other tests run on, and
-/// those that need what is missing are skipped.
-fn build_tools(all: bool) {
+/// Builds programs that tests run. Where that fails the other tests run on, and those that need
+/// what is missing are skipped.
+fn build_tools(build: impl FnOnce() -> Result<()>) {
     println!();
-    let built = if all { images::run(tools::Set::E2e) } else { tools::run(tools::Set::Daily) };
-    if let Err(error) = built {
+    if let Err(error) = build() {
         println!("tools: not built; tests that need them are skipped. {error:#}");
     }
 }

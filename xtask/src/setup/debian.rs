@@ -66,7 +66,7 @@ pub(crate) fn lab_tools() -> Vec<Need> {
 /// What a cluster of kubelets needs more.
 pub(crate) fn cluster_tools(set: Set) -> Vec<Need> {
     let more: &[_] = match set {
-        Set::Daily => return Vec::new(),
+        Set::Chart | Set::Daily => return Vec::new(),
         Set::Cluster => &[],
         Set::E2e => &E2E_TOOLS,
     };

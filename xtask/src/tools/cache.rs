@@ -40,6 +40,17 @@ impl Place {
             Self::Images => self.root(),
         }
     }
+
+    /// Whether the build of this name is there. It came by rename, so it is whole, whoever builds
+    /// others meanwhile.
+    pub(crate) fn has(self, key: &str) -> bool {
+        self.root().join(key).is_dir()
+    }
+
+    /// Where the link of this name leads, if there is one.
+    pub(crate) fn link(self, name: &str) -> Option<PathBuf> {
+        fs::read_link(self.links().join(name)).ok()
+    }
 }
 
 /// `$TARTAN_CACHE`, by default in the user's cache folder.
@@ -65,7 +76,10 @@ impl Cache {
         };
         fs::create_dir_all(&links).with_context(cannot)?;
         let lock = File::create(root.join(".lock")).with_context(cannot)?;
-        lock.lock().with_context(cannot)?;
+        if lock.try_lock().is_err() {
+            println!("waiting for another xtask, which builds in {}", root.display());
+            lock.lock().with_context(cannot)?;
+        }
         Ok(Self { root, links, _lock: lock })
     }
 

@@ -28,8 +28,15 @@ const KUBERNETES: Group = Group {
     ..PLAIN
 };
 
-/// In the order in which they are built.
+/// In the order in which they are built: what the unit tests wait for comes first.
 pub(crate) const GROUPS: [Group; 11] = [
+    Group {
+        name: "helm",
+        set: Set::Chart,
+        version: "3.22.0",
+        programs: &[program("helm", "helm.sh/helm/v3/cmd/helm")],
+        ..PLAIN
+    },
     Group {
         name: "etcd",
         version: "3.6.14",
@@ -84,12 +91,6 @@ pub(crate) const GROUPS: [Group; 11] = [
             "kube-router-netpol",
             "example.invalid/tartan/tests/tools/kube-router",
         )],
-        ..PLAIN
-    },
-    Group {
-        name: "helm",
-        version: "3.22.0",
-        programs: &[program("helm", "helm.sh/helm/v3/cmd/helm")],
         ..PLAIN
     },
     Group {
