@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use crate::attempt::Attempt;
 use crate::context::Context;
+use crate::datapath::DatapathError;
 use crate::environment::Invocation;
 use crate::error::{CniError, Code};
 use crate::netconf::NetConf;
-use crate::netlink::Rtnl;
-use crate::netns::NetNs;
+use crate::netns::{Inside, NetNs};
 use crate::plan::Plan;
 
 /// Attaches a container and answers with the result in the configuration's version.
@@ -23,18 +23,18 @@ pub fn add(
 ) -> Result<Value, CniError> {
     let netns = NetNs::open(&call.netns)?;
     refuse_chained(conf)?;
-    let plan = Plan::new(conf, call)?;
-    let mut pod = netns.rtnl()?;
-    refuse_existing(&mut pod, call)?;
-    context.datapath.ready()?;
+    let plan = Plan::new(conf, call, context.patience)?;
+    let mut pod = netns.enter(&call.attachment.ifname)?;
+    refuse_existing(&pod, call)?;
+    await_datapath(context)?;
 
     let mut attempt = Attempt::new(conf, call, &plan, context)?;
     attempt.reserve()?;
     attempt.record()?;
-    attempt.create_veth(&netns, &mut pod)?;
+    attempt.create_veth(&netns)?;
     attempt.register()?;
     attempt.connect_host()?;
-    attempt.connect_pod(&mut pod)?;
+    attempt.connect_pod(&mut pod.rtnl)?;
     attempt.await_carrier()?;
     attempt.route_host()?;
     Ok(attempt.finish()?.to_json(conf.version))
@@ -49,11 +49,18 @@ fn refuse_chained(conf: &NetConf) -> Result<(), CniError> {
         .hint("move it to the front of `plugins` in the conflist"))
 }
 
-fn refuse_existing(pod: &mut Rtnl, call: &Invocation) -> Result<(), CniError> {
-    let ifname = &call.attachment.ifname;
-    if pod.link(ifname)?.is_none() {
+/// The agent pins before it writes `subnet.env`; another's file may be there sooner.
+fn await_datapath(context: &mut Context<'_>) -> Result<(), CniError> {
+    let datapath = &mut context.datapath;
+    context.patience.wait_for(|| !matches!(datapath.ready(), Err(DatapathError::NotReady(_))));
+    Ok(datapath.ready()?)
+}
+
+fn refuse_existing(pod: &Inside, call: &Invocation) -> Result<(), CniError> {
+    if !pod.has_interface {
         return Ok(());
     }
+    let ifname = &call.attachment.ifname;
     Err(CniError::new(
         Code::Netlink,
         format!("container veth name (\"{ifname}\") already exists in {}", call.netns.display()),

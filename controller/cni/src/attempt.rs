@@ -98,22 +98,20 @@ impl<'a, 'c> Attempt<'a, 'c> {
     }
 
     /// Makes both ends, down, under the first name that is free on the host.
-    pub(crate) fn create_veth(&mut self, netns: &NetNs, pod: &mut Rtnl) -> Result<(), CniError> {
-        let host_name = self.create_under_free_name(netns)?;
-        let host = self.host.link(&host_name)?.ok_or_else(|| vanished(&host_name))?;
+    pub(crate) fn create_veth(&mut self, netns: &NetNs) -> Result<(), CniError> {
+        let (host_name, host) = self.create_under_free_name(netns)?;
         // From here on the link is undone, even if its other end cannot be found.
         let veth = Veth { host_name, host_index: host.index, pod_index: 0 };
         let veth = self.veth.insert(veth);
-        let ifname = &self.call.attachment.ifname;
-        veth.pod_index = pod.link(ifname)?.ok_or_else(|| vanished(ifname))?.index;
+        veth.pod_index = host.peer.ok_or_else(|| vanished(&self.call.attachment.ifname))?;
         Ok(())
     }
 
-    fn create_under_free_name(&mut self, netns: &NetNs) -> Result<String, CniError> {
+    fn create_under_free_name(&mut self, netns: &NetNs) -> Result<(String, Link), CniError> {
         let mut last = None;
         for name in &self.plan.host_names {
-            match self.host.run(vec![create_veth(&self.pair(name, netns))]) {
-                Ok(()) => return Ok(name.clone()),
+            match self.host.create(create_veth(&self.pair(name, netns)), name) {
+                Ok(link) => return Ok((name.clone(), link.ok_or_else(|| vanished(name))?)),
                 Err(error) if error.is(Errno::EEXIST) => last = Some(error),
                 Err(error) => return Err(error.into()),
             }

@@ -1,6 +1,7 @@
 //! What every verb works with besides its request.
 
 use crate::datapath::Datapath;
+use crate::patience::Patience;
 
 /// The data path, and lines for stderr.
 pub struct Context<'a> {
@@ -8,6 +9,8 @@ pub struct Context<'a> {
     pub datapath: &'a mut dyn Datapath,
     /// What went wrong without failing the verb, one line each.
     pub notes: &'a mut Vec<String>,
+    /// How long ADD may wait for the agent.
+    pub patience: Patience,
 }
 
 impl Context<'_> {

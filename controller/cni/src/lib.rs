@@ -11,6 +11,7 @@
 //! | [`environment`], [`netconf`], [`delegate`], [`json`] | the request, with Go's decoding rules |
 //! | [`version`], [`result`], [`error`] | the answer, in the request's version |
 //! | [`subnet`], [`plan`] | what the node offers, what ADD will do |
+//! | [`patience`] | waiting for an agent that is starting |
 //! | [`ipam`] | host-local's directory |
 //! | [`netlink`], [`netns`], [`sysctl`] | the kernel |
 //! | [`handover`] | what flannel's plugin needs to take over again |
@@ -38,6 +39,7 @@ pub mod naming;
 pub mod netconf;
 pub mod netlink;
 pub mod netns;
+pub mod patience;
 pub mod plan;
 pub mod result;
 mod run;

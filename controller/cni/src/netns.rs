@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::{CniError, Code};
@@ -17,6 +18,15 @@ use crate::netlink::Rtnl;
 pub struct NetNs {
     file: File,
     path: PathBuf,
+}
+
+/// What a look into a network namespace brings back.
+#[derive(Debug)]
+pub struct Inside {
+    /// A socket inside.
+    pub rtnl: Rtnl,
+    /// Whether an interface has the name that was asked for.
+    pub has_interface: bool,
 }
 
 impl NetNs {
@@ -50,15 +60,33 @@ impl NetNs {
         self.file.as_raw_fd()
     }
 
-    /// A socket inside. A thread goes in and ends there, so that this one never leaves the host.
+    /// A socket inside.
     ///
     /// # Errors
     ///
     /// Code 4 if the path is not a network namespace.
     pub fn rtnl(&self) -> Result<Rtnl, CniError> {
+        self.visit(Rtnl::open)
+    }
+
+    /// A socket inside, and whether an interface of a name is there already. Unlike the socket,
+    /// this question needs no lock of the kernel that others may be holding.
+    ///
+    /// # Errors
+    ///
+    /// Code 4 if the path is not a network namespace.
+    pub fn enter(&self, interface: &str) -> Result<Inside, CniError> {
+        self.visit(|| {
+            let has_interface = if_nametoindex(interface).is_ok();
+            Ok(Inside { rtnl: Rtnl::open()?, has_interface })
+        })
+    }
+
+    /// A thread goes in and ends there, so that this one never leaves the host.
+    fn visit<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T, CniError> {
         let enter = || {
             setns(&self.file, CloneFlags::CLONE_NEWNET)?;
-            Rtnl::open()
+            work()
         };
         let inside = thread::scope(|scope| {
             let visitor = thread::Builder::new().spawn_scoped(scope, enter)?;

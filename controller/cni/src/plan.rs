@@ -13,6 +13,7 @@ use crate::handover;
 use crate::identity::Identity;
 use crate::ipam::{IpamError, Range};
 use crate::netconf::{NetConf, unsupported};
+use crate::patience::Patience;
 use crate::result::{Dns, Route};
 use crate::subnet::SubnetEnv;
 
@@ -44,17 +45,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads everything ADD depends on.
+    /// Reads everything ADD depends on. What the agent is about to write is waited for.
     ///
     /// # Errors
     ///
     /// The first thing that is missing, wrong or not to be had.
-    pub fn new(conf: &NetConf, call: &Invocation) -> Result<Self, CniError> {
+    pub fn new(conf: &NetConf, call: &Invocation, patience: Patience) -> Result<Self, CniError> {
         let delegate = conf.delegate()?;
         let request = conf.pod_request(&call.args)?;
         let asked = conf.routes()?;
         let identity = Identity::new(&conf.name, &call.attachment);
-        let subnet = SubnetEnv::load(&conf.subnet_file()?)?;
+        let file = conf.subnet_file()?;
+        patience.wait_for(|| file.exists());
+        let subnet = SubnetEnv::load(&file)?;
         let gateway = subnet.gateway();
         Ok(Self {
             mtu: delegate.mtu.unwrap_or(subnet.mtu),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use crate::datapath::Datapath;
 use crate::environment::{Command, Invocation};
 use crate::error::{CniError, Code};
 use crate::netconf::{NetConf, version_text};
+use crate::patience::Patience;
 use crate::version::SpecVersion;
 use crate::{add, check, del, gc, status};
 
@@ -37,14 +39,16 @@ impl Outcome {
 }
 
 /// Serves one request. libcni takes stdout for the answer, so even a bug in here
-/// ends in an error object, after ADD has undone what it did.
+/// ends in an error object, after ADD has undone what it did. ADD alone waits as long as
+/// `patience` for an agent that is starting.
 pub fn run(
     lookup: impl Fn(&str) -> Option<String>,
     stdin: &mut dyn Read,
     datapath: &mut dyn Datapath,
+    patience: Duration,
 ) -> Outcome {
     // Nothing that a panic left half-done is looked at again.
-    let attempt = AssertUnwindSafe(|| read_and_serve(lookup, stdin, datapath));
+    let attempt = AssertUnwindSafe(|| read_and_serve(lookup, stdin, datapath, patience));
     catch_unwind(attempt).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
@@ -58,6 +62,7 @@ fn read_and_serve(
     lookup: impl Fn(&str) -> Option<String>,
     stdin: &mut dyn Read,
     datapath: &mut dyn Datapath,
+    patience: Duration,
 ) -> Outcome {
     let call = match Invocation::read(lookup) {
         Ok(Some(call)) => call,
@@ -77,13 +82,19 @@ fn read_and_serve(
             .hint("the runtime must pipe the network configuration to the plugin");
         return Outcome::failure(&error, None);
     }
-    serve(&call, &text, datapath)
+    serve(&call, &text, datapath, Patience::lasting(patience))
 }
 
-fn serve(call: &Invocation, stdin: &[u8], datapath: &mut dyn Datapath) -> Outcome {
+fn serve(
+    call: &Invocation,
+    stdin: &[u8],
+    datapath: &mut dyn Datapath,
+    patience: Patience,
+) -> Outcome {
     let mut notes = Vec::new();
-    let answer = NetConf::parse(stdin)
-        .and_then(|conf| dispatch(&conf, call, &mut Context { datapath, notes: &mut notes }));
+    let answer = NetConf::parse(stdin).and_then(|conf| {
+        dispatch(&conf, call, &mut Context { datapath, notes: &mut notes, patience })
+    });
     let mut outcome = match answer {
         Ok(answer) => Outcome {
             stdout: answer.map(|value| value.to_string()).unwrap_or_default(),

@@ -2,6 +2,7 @@
 //! the data path is a stand-in. Needs root; says so where it is not.
 
 mod calico_names;
+mod starting_agent;
 mod support;
 
 use std::fs;

@@ -14,9 +14,11 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::net::if_::if_nametoindex;
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::error::DatapathError;
 use crate::pins;
@@ -27,6 +29,9 @@ use crate::tc::{Filter, Side, Tc};
 /// As with links, the guard of what the pod sends comes first.
 const HOOKS: [(ProgramName, Side); 2] =
     [(ProgramName::PodEgress, Side::Ingress), (ProgramName::PodIngress, Side::Egress)];
+
+/// Making the qdisc is work of microseconds: what takes this long has waited for others.
+const CONTENDED: Duration = Duration::from_millis(2);
 
 /// Attaches both programs to the host's end of a new pod's veth, to be replaced by lasting links
 /// later ([`attach_pod`](crate::attach_pod)). Says whether it could: another one's qdisc may be
@@ -44,6 +49,7 @@ pub fn attach_pod_provisionally(host_veth: &str) -> Result<bool, DatapathError> 
     let tc = Tc::open().map_err(failed)?;
     // Before the qdisc: whoever finds the qdisc must know whose it is.
     make_mark(&dir)?;
+    let asked = Instant::now();
     match tc.add_qdisc(ifindex) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             remove_mark(&dir)?;
@@ -51,12 +57,23 @@ pub fn attach_pod_provisionally(host_veth: &str) -> Result<bool, DatapathError> 
         }
         outcome => outcome.map_err(failed)?,
     }
+    if asked.elapsed() > CONTENDED {
+        pass_grace_period();
+    }
     for (name, side) in HOOKS {
         let program = name.open()?;
         let fd = program.fd().map_err(|e| DatapathError::kernel("cannot use a program", &e))?;
         tc.add_filter(ifindex, side, name.as_str(), fd.as_fd()).map_err(failed)?;
     }
     Ok(true)
+}
+
+/// A new qdisc takes its first filters only after a grace period of RCU. A filter that comes
+/// sooner waits for it with the kernel's configuration lock held, and everybody else behind it.
+/// Waiting here, all pods that are being made wait for the same period at the same time.
+fn pass_grace_period() {
+    // Where the kernel does not offer it, the filter waits.
+    let _ = membarrier(MembarrierCommand::Global);
 }
 
 /// Whether the lasting links of a pod are still to be attached.

@@ -18,6 +18,7 @@ use nix::errno::Errno;
 
 use tartan_common::Mac;
 
+use super::request::Request;
 use super::socket::{NetlinkError, Rtnl};
 
 /// A link, as far as this plugin looks at it.
@@ -63,6 +64,21 @@ impl Rtnl {
             Ok(Some(RouteNetlinkMessage::NewLink(message))) => Ok(Some(Link::from(&message))),
             Err(error) if !error.is(Errno::ENODEV) => Err(error),
             Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Makes a link of this name and tells about it, if it is still there.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn create(&mut self, request: Request, called: &str) -> Result<Option<Link>, NetlinkError> {
+        match self.run_echoed(request)? {
+            Some(RouteNetlinkMessage::NewLink(made)) if name(&made) == Some(called) => {
+                Ok(Some(Link::from(&made)))
+            }
+            // Linux before 6.2 does not say what it made.
+            Some(_) | None => self.link(called),
         }
     }
 

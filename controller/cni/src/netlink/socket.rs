@@ -8,7 +8,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -88,6 +88,19 @@ impl Rtnl {
         outcome
     }
 
+    /// Runs a request and returns what the kernel made, where it says so: one wait for its lock
+    /// where a question afterwards would be a second one.
+    pub(super) fn run_echoed(
+        &mut self,
+        request: Request,
+    ) -> Result<Option<RouteNetlinkMessage>, NetlinkError> {
+        let Request { what, message, flags } = request;
+        self.ask(&what, message, NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO | flags)?;
+        let mut made = None;
+        while !self.receive(&what, &mut |message| made = Some(message))? {}
+        Ok(made)
+    }
+
     /// Puts a request into the batch and returns its purpose.
     fn append(&mut self, batch: &mut Vec<u8>, request: Request) -> String {
         let flags = NLM_F_REQUEST | NLM_F_ACK | request.flags;
@@ -164,7 +177,8 @@ impl Rtnl {
         self.socket.send(buffer, 0).map(|_| ())
     }
 
-    /// Reads one datagram and hands its objects on; `true` at the end of a dump.
+    /// Reads one datagram and hands its objects on; `true` at the end of a dump or of a request
+    /// that is acknowledged.
     fn receive(
         &mut self,
         what: &str,
@@ -186,7 +200,7 @@ impl Rtnl {
     }
 }
 
-/// Takes one message apart; `true` at the end of a dump.
+/// Takes one message apart; `true` at an end.
 fn judge(
     what: &str,
     message: NetlinkMessage<RouteNetlinkMessage>,
@@ -194,12 +208,11 @@ fn judge(
 ) -> Result<bool, NetlinkError> {
     match message.payload {
         NetlinkPayload::InnerMessage(inner) => take(inner),
-        NetlinkPayload::Done(_) => return Ok(true),
         NetlinkPayload::Error(error) if error.code.is_some() => {
             let note = explanation(&error.header).unwrap_or_default();
             return Err(NetlinkError { what: what.to_owned(), source: error.to_io(), note });
         }
-        // An acknowledgement carries nothing.
+        NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => return Ok(true),
         _ => {}
     }
     Ok(false)

@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
@@ -40,6 +41,8 @@ pub(crate) struct Memory {
     /// How often programs came to a link that was up already.
     pub(crate) attached_while_up: usize,
     pub(crate) fault: Option<Fault>,
+    /// When the agent will have pinned everything.
+    pub(crate) ready_at: Option<Instant>,
 }
 
 impl Memory {
@@ -58,6 +61,9 @@ impl Datapath for Memory {
     }
 
     fn ready(&mut self) -> Result<(), DatapathError> {
+        if self.ready_at.is_some_and(|at| Instant::now() < at) {
+            return Err(DatapathError::NotReady("nothing is pinned yet".into()));
+        }
         self.fail_at(Fault::NotReady)
     }
 
@@ -113,6 +119,8 @@ pub(crate) struct Lab {
     pub(crate) datapath: Memory,
     /// `CNI_ARGS`.
     pub(crate) args: &'static str,
+    /// How long ADD waits for the agent.
+    pub(crate) patience: Duration,
     pods: BTreeMap<String, File>,
 }
 
@@ -155,6 +163,7 @@ impl Lab {
             root: TempDir::new().expect("a directory"),
             datapath: Memory::default(),
             args: "",
+            patience: Duration::ZERO,
             pods: BTreeMap::new(),
         };
         let env = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
@@ -222,7 +231,7 @@ impl Lab {
             _ => None,
         };
         let stdin = self.conf(extra).to_string();
-        run(lookup, &mut stdin.as_bytes(), &mut self.datapath)
+        run(lookup, &mut stdin.as_bytes(), &mut self.datapath, self.patience)
     }
 
     pub(crate) fn call(&mut self, verb: &str, id: &str, extra: Value) -> Outcome {

@@ -168,8 +168,8 @@ fn cycles(scenario: &mut Scenario) -> Result<()> {
 /// Links, addresses, routes, rules, neighbours, pins, reservations and network namespaces.
 fn things(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let script = "ip -o link show; ip -o -4 address show; ip route show table all; ip rule; \
-        ip neigh show nud permanent; find /sys/fs/bpf /run/netns /run/flannel /var/lib/cni; \
-        nft list ruleset; tc qdisc show";
+        ip neigh show nud permanent; nft list ruleset; tc qdisc show; \
+        find /sys/fs/bpf /run/flannel /var/lib/cni /run/containerd/*/netns";
     let listed = cluster.nodes.first().context("no node")?.shell(script)?;
     // The last address given out is remembered; the kernel gives links IPv6 addresses and
     // carriers in its own time; counters count.
