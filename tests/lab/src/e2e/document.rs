@@ -25,6 +25,7 @@ pub(super) fn text(results: &Results, explanations: &Explanations) -> Result<Str
     let first = results.runs.first().context("nothing ran")?;
     let mut out = String::new();
     introduce(&mut out, first)?;
+    name_suites(&mut out, results)?;
     table(&mut out, results)?;
     differences(&mut out, results)?;
     failures(&mut out, results, explanations)?;
@@ -42,16 +43,39 @@ Kubernetes' own tests of the network (`e2e.test` {KUBERNETES}, `[sig-network]`),
 (kernel {}). Tartan is installed by `kubectl apply -f deploy/kube-tartan.yml`, flannel
 0.28.9 by its own DaemonSet with its own plugins. All figures are of one run; this file is written
 by it:
+",
+        run.nodes,
+        version(&run.kernel)
+    )?;
+    Ok(())
+}
 
-    cargo xtask e2e --cni both --more --document
+/// The version alone, without what its builder calls it.
+fn version(kernel: &str) -> &str {
+    kernel.split('-').next().unwrap_or(kernel)
+}
 
-*conformance* is every test named `[Conformance]`, but for `[Serial]` ones; *more* is what else a pod
+fn name_suites(out: &mut String, results: &Results) -> Result<()> {
+    let mut suites = results.runs.iter().flat_map(|run| &run.suites);
+    let with_more = suites.any(|suite| suite.suite == Suite::More);
+    let (flag, further) = if with_more {
+        (
+            "--more ",
+            "; *more* is what else a pod
 network takes part in, without what needs a cloud, the Internet, a second address family, the right
-to break the cluster, or an engine for NetworkPolicy.
+to break the cluster, or an engine for NetworkPolicy.",
+        )
+    } else {
+        ("", ".")
+    };
+    writeln!(
+        out,
+        "    cargo xtask e2e --cni both {flag}--document
+
+*conformance* is every test named `[Conformance]`, but for `[Serial]` ones{further}
 
 ## Results
-",
-        run.nodes, run.kernel
+"
     )?;
     Ok(())
 }
@@ -219,6 +243,19 @@ mod tests {
         );
         assert!(text.contains("every test that ran passed"));
         assert!(text.contains("| conformance | iptables | pod-remote-fast | 7 |"));
+    }
+
+    #[test]
+    fn it_names_the_command_and_the_kernel_of_the_run() {
+        assert_eq!(version("6.18.44-of-somebody"), "6.18.44");
+        let mut results = all(Verdict::Passed);
+        for suite in results.runs.iter_mut().flat_map(|run| &mut run.suites) {
+            suite.suite = Suite::Conformance;
+        }
+        let named = |results: &Results| text(results, &Explanations::default()).unwrap();
+        assert!(named(&results).contains("--cni both --document\n"));
+        results.runs[0].suites[0].suite = Suite::More;
+        assert!(named(&results).contains("--cni both --more --document\n"));
     }
 
     #[test]
