@@ -146,6 +146,11 @@ fn cycles(scenario: &mut Scenario) -> Result<()> {
     let cluster = Cluster::up(scenario.lab(Wire::Framed)?, &options, &mut steps)?;
     // The first pod switches settings and makes directories that stay.
     cluster.toolboxes("web")?;
+    eventually(
+        "the agent attaches the first pod's lasting links",
+        Duration::from_secs(30),
+        || Ok(things(&cluster)?.iter().any(|thing| thing.ends_with("/pod_egress"))),
+    )?;
     let before = things(&cluster)?;
     cluster.apply(&deployment(0))?;
     for round in 1..=2 * PODS / BATCH {
