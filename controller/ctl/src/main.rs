@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod drops;
+mod explain;
 mod install;
 mod log;
 mod paths;
@@ -44,6 +45,9 @@ enum Command {
     },
     /// Packets by the way that they took, and what happened on it.
     Paths,
+    /// What would become of a packet and why: which program meets it, which peer it goes to.
+    /// Sends nothing. Exit code 1 when it would be dropped.
+    Explain(explain::Options),
     /// Logs packets by what becomes of them, until Ctrl-C. Swaps in a build of the programs
     /// that can log, and the usual one back at the end; no packet is lost.
     Log(log::Selection),
@@ -91,6 +95,7 @@ fn run(output: Format, command: &Command) -> Result<ExitCode> {
         Command::Peers => peers::run(output),
         Command::Drops { all } => drops::run(output, *all),
         Command::Paths => paths::run(output),
+        Command::Explain(options) => explain::run(output, options),
         Command::Log(selection) => log::run(selection),
         Command::InstallCni(wanted) => install::run(output, wanted),
         Command::Cleanup { dry_run } => cleanup::run(output, *dry_run),

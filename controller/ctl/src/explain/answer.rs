@@ -1,0 +1,258 @@
+//! The answer: which program meets the packet, what it decides, and why.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use tartan_common::NetAddr;
+use tartan_common::abi::{FastPath, NodeConfig, Peer, PodEntry};
+use tartan_common::hook::{self, Meta, OverlayEgress, PodEgress, UplinkIngress};
+use tartan_common::path::Path;
+use tartan_common::reason::Reason;
+use tartan_common::wire::size;
+
+use super::question::{FRAME_LEN, Protocol, Question, TUNNEL_FRAME_LEN};
+use super::scene::Scene;
+
+/// What becomes of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    /// It skips the host stack.
+    Fast,
+    /// The host stack forwards it.
+    Stack,
+    /// It is dropped.
+    Dropped,
+}
+
+impl Verdict {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Stack => "stack",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// What becomes of a packet, and why.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    /// The counter that moves: a path of `tartanctl paths` or a reason of `tartanctl drops`.
+    pub(super) counter: &'static str,
+    pub(super) caption: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remedy: Option<&'static str>,
+    /// In the packet's order.
+    pub(super) steps: Vec<String>,
+}
+
+impl Answer {
+    fn goes(verdict: Verdict, path: Path, steps: Vec<String>) -> Self {
+        let (counter, caption) = (path.name(), path.caption());
+        Self { verdict, counter, caption, remedy: None, steps }
+    }
+
+    fn dropped(reason: Reason, steps: Vec<String>) -> Self {
+        let (counter, caption) = (reason.name(), reason.caption());
+        let remedy = Some(reason.remedy());
+        Self { verdict: Verdict::Dropped, counter, caption, remedy, steps }
+    }
+}
+
+/// Explains one packet.
+///
+/// # Errors
+/// When this node would not meet it.
+pub(super) fn answer(question: &Question, scene: &Scene) -> Result<Answer> {
+    let (config, source) = (&scene.config, NetAddr::from(question.source));
+    if let Some(pod) = scene.pods.get(&source) {
+        return Ok(from_pod(question, scene, pod));
+    }
+    // The overlay device's own address is the first of the subnet.
+    if source == config.node || source == config.subnet {
+        return from_host(question, scene);
+    }
+    if source.is_in(config.subnet, config.subnet_mask) {
+        let step = format!("pod_egress: no pod of this node has the address {source}");
+        return Ok(Answer::dropped(Reason::SpoofedSource, vec![step]));
+    }
+    match scene.sender_of(source) {
+        Some(sender) => from_tunnel(question, scene, sender.into()),
+        None => bail!(
+            "{source} is no pod and no address of this node, and no lease names it: run this on \
+             the node that sends the packet; `tartanctl peers` lists the subnets"
+        ),
+    }
+}
+
+fn from_pod(question: &Question, scene: &Scene, pod: &PodEntry) -> Answer {
+    let (frame, config) = (question.frame(), &scene.config);
+    let meta = meta(size(FRAME_LEN), pod.ifindex);
+    let plan = hook::pod_egress(&frame[..], &meta, config, scene, |_| None);
+    let met = format!("pod_egress on {}: the address is this pod's", scene.link(pod.ifindex));
+    match plan {
+        PodEgress::Drop(reason) => Answer::dropped(reason, vec![met]),
+        PodEgress::Local(to) => {
+            let into = format!("straight into the pod behind {}", scene.link(to.ifindex));
+            Answer::goes(Verdict::Fast, Path::PodLocalFast, vec![met, into])
+        }
+        PodEgress::Encapsulate(peer, _) => {
+            let mut steps = vec![met];
+            steps.extend(through_tunnel(scene, peer));
+            Answer::goes(Verdict::Fast, Path::PodRemoteFast, steps)
+        }
+        PodEgress::Foreign => Answer::goes(Verdict::Stack, Path::PodElsewhere, vec![met]),
+        PodEgress::Stack(path, tag) => {
+            let to_stack = format!("into the host stack: {}", why_stack(question, scene, pod));
+            behind_stack(question, scene, path, tag, vec![met, to_stack])
+        }
+    }
+}
+
+/// Why a pod's packet does not skip the host stack.
+fn why_stack(question: &Question, scene: &Scene, pod: &PodEntry) -> String {
+    let (config, destination) = (&scene.config, NetAddr::from(question.destination));
+    if !destination.is_in(config.network, config.network_mask) {
+        return format!(
+            "{destination} is outside the pod network; routes, Services and masquerading are its"
+        );
+    }
+    if !pod.may_be_fast() {
+        return "this pod's flows never skip it".to_owned();
+    }
+    if is_local(config, destination) {
+        match scene.pods.get(&destination) {
+            None => return format!("no pod of this node has the address {destination}"),
+            Some(to) if !to.may_be_fast() => {
+                return "flows of the pod that it is for never skip it".to_owned();
+            }
+            Some(_) => {}
+        }
+    } else if !scene.peers.contains_key(&destination.masked(config.subnet_mask)) {
+        return format!("no node leases the subnet of {destination}");
+    }
+    why_gate(config, question.protocol, scene.now.as_secs())
+}
+
+/// Why the gate is closed for the first packet of a flow.
+fn why_gate(config: &NodeConfig, protocol: Protocol, second: u64) -> String {
+    let on = "the next packets skip it after one in each direction was seen untranslated";
+    let accept = "the next packets skip it after it accepted one in each direction";
+    match (config.fast_path(), protocol) {
+        (FastPath::Off, _) => "FastPath is off, no flow skips it".to_owned(),
+        (FastPath::AfterAccept, _) => format!("FastPath is after-accept, {accept}"),
+        (FastPath::On, _) if config.on_until != 0 && u64::from(config.on_until) <= second => {
+            format!("the right to FastPath on has run out, is tartand running? Until then {accept}")
+        }
+        (FastPath::On, Protocol::Tcp | Protocol::Udp | Protocol::Icmp) => {
+            format!("FastPath is on, {on}")
+        }
+    }
+}
+
+/// What the programs behind the host stack do with a packet that it forwards unchanged.
+fn behind_stack(
+    question: &Question,
+    scene: &Scene,
+    path: Path,
+    tag: u16,
+    mut steps: Vec<String>,
+) -> Answer {
+    let (config, destination) = (&scene.config, NetAddr::from(question.destination));
+    if !destination.is_in(config.network, config.network_mask) {
+        return Answer::goes(Verdict::Stack, path, steps);
+    }
+    if is_local(config, destination) {
+        if let Some(to) = scene.pods.get(&destination) {
+            steps.push(format!("its route leads to the pod behind {}", scene.link(to.ifindex)));
+        }
+        return Answer::goes(Verdict::Stack, path, steps);
+    }
+    let frame = question.frame();
+    let mut meta = meta(size(FRAME_LEN), config.overlay_ifindex);
+    meta.tag = tag;
+    steps.push(format!("its route leads to {}: overlay_egress", scene.link(meta.ifindex)));
+    match hook::overlay_egress(&frame[..], &meta, config, scene) {
+        OverlayEgress::Drop(reason) => Answer::dropped(reason, steps),
+        OverlayEgress::Encapsulate(peer, _) | OverlayEgress::Device(peer) => {
+            steps.extend(through_tunnel(scene, peer));
+            Answer::goes(Verdict::Stack, path, steps)
+        }
+        OverlayEgress::Foreign => Answer::goes(Verdict::Stack, path, steps),
+    }
+}
+
+fn from_host(question: &Question, scene: &Scene) -> Result<Answer> {
+    let (config, destination) = (&scene.config, NetAddr::from(question.destination));
+    if !destination.is_in(config.network, config.network_mask) {
+        bail!("{destination} is outside the pod network: `ip route get {destination}` tells more");
+    }
+    let sent = "a process of this node sends it; the host stack routes it".to_owned();
+    let path = if is_local(config, destination) { Path::PodDelivered } else { Path::OverlayEncap };
+    Ok(behind_stack(question, scene, path, 0, vec![sent]))
+}
+
+fn from_tunnel(question: &Question, scene: &Scene, sender: Ipv4Addr) -> Result<Answer> {
+    let config = &scene.config;
+    let frame = question.tunnel_frame(sender, config)?;
+    let meta = meta(size(TUNNEL_FRAME_LEN), 0);
+    let plan = hook::uplink_ingress(&frame[..], &meta, config, scene, |_| None);
+    let met = format!("uplink_ingress: a tunnel packet of node {}", scene.node(sender));
+    Ok(match plan {
+        UplinkIngress::Drop(reason) => Answer::dropped(reason, vec![met]),
+        UplinkIngress::Pod(pod, _) => {
+            let into = format!("straight into the pod behind {}", scene.link(pod.ifindex));
+            Answer::goes(Verdict::Fast, Path::UplinkPodFast, vec![met, into])
+        }
+        UplinkIngress::Stack(..) => {
+            let why = why_not_into_pod(question, scene);
+            let steps = vec![met, format!("decapsulated into the host stack: {why}")];
+            Answer::goes(Verdict::Stack, Path::UplinkToStack, steps)
+        }
+        UplinkIngress::Device(_) | UplinkIngress::Foreign => {
+            Answer::goes(Verdict::Stack, Path::UplinkToDevice, vec![met])
+        }
+    })
+}
+
+/// Why a packet from the tunnel does not go straight into its pod.
+fn why_not_into_pod(question: &Question, scene: &Scene) -> String {
+    let config = &scene.config;
+    let source = NetAddr::from(question.source);
+    if !source.is_in(config.network, config.network_mask) {
+        return format!("{source} is a node, whose packets may be masqueraded ones");
+    }
+    match scene.pods.get(&NetAddr::from(question.destination)) {
+        None => format!("no pod of this node has the address {}", question.destination),
+        Some(pod) if !pod.may_be_fast() => "this pod's flows never skip it".to_owned(),
+        Some(_) => why_gate(config, question.protocol, scene.now.as_secs()),
+    }
+}
+
+/// From the outer headers to the wire.
+fn through_tunnel(scene: &Scene, peer: &Peer) -> [String; 2] {
+    let (node, hop) = (Ipv4Addr::from(peer.node), peer.next_hop);
+    let NodeConfig { vni, port, .. } = scene.config;
+    let mtu = peer.mtu;
+    [
+        format!(
+            "encapsulated for node {}: VNI {vni}, UDP port {port}, packets of at most {mtu} bytes",
+            scene.node(node)
+        ),
+        format!("sent by {} to the next hop {hop}", scene.link(peer.uplink_ifindex)),
+    ]
+}
+
+fn is_local(config: &NodeConfig, address: NetAddr) -> bool {
+    address.is_in(config.subnet, config.subnet_mask)
+}
+
+const fn meta(len: u32, ifindex: u32) -> Meta {
+    Meta { len, gso_size: 0, ifindex, tag: 0, in_vlan: false }
+}
+
+#[cfg(test)]
+mod tests;

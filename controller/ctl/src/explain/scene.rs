@@ -1,0 +1,102 @@
+//! What the programs would look at: a copy of the node's tables.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::net::if_::if_indextoname;
+use nix::time::{ClockId, clock_gettime};
+use tartan_common::NetAddr;
+use tartan_common::abi::{FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};
+use tartan_common::event::Event;
+use tartan_common::hook::Maps;
+use tartan_datapath::{Config, Nodes, Peers, Pods};
+
+use crate::peers::read_state;
+
+/// A node at one moment.
+pub(super) struct Scene {
+    pub(super) config: NodeConfig,
+    pub(super) pods: BTreeMap<NetAddr, PodEntry>,
+    pub(super) peers: BTreeMap<NetAddr, Peer>,
+    pub(super) nodes: BTreeMap<NetAddr, NodeEntry>,
+    /// Names of nodes by their addresses.
+    pub(super) names: BTreeMap<Ipv4Addr, String>,
+    /// CLOCK_MONOTONIC.
+    pub(super) now: Duration,
+    /// Names of interfaces.
+    pub(super) interface: fn(u32) -> Option<String>,
+}
+
+impl Scene {
+    /// This node, now.
+    pub(super) fn of_this_node() -> Result<Self> {
+        let config = Config::open()?.get()?;
+        let config = config.context("tartand has configured nothing yet: look at its log")?;
+        // Without the agent's word the answer is the same, but for the names.
+        let peers = read_state().map(|state| state.peers).unwrap_or_default();
+        Ok(Self {
+            config,
+            pods: keyed(Pods::open()?.entries()?),
+            peers: keyed(Peers::open()?.entries()?),
+            nodes: keyed(Nodes::open()?.entries()?),
+            names: peers.into_iter().map(|peer| (peer.public_ip, peer.node_name)).collect(),
+            now: clock_gettime(ClockId::CLOCK_MONOTONIC)?.into(),
+            interface: |index| if_indextoname(index).ok()?.into_string().ok(),
+        })
+    }
+
+    /// A node, by name and address.
+    pub(super) fn node(&self, address: Ipv4Addr) -> String {
+        match self.names.get(&address) {
+            Some(name) => format!("{name} ({address})"),
+            None => address.to_string(),
+        }
+    }
+
+    /// An interface, by its name as long as it is there.
+    pub(super) fn link(&self, index: u32) -> String {
+        (self.interface)(index).unwrap_or_else(|| format!("interface {index}, which is gone"))
+    }
+
+    /// The node that an address belongs to: its own, or one of its pods'.
+    pub(super) fn sender_of(&self, address: NetAddr) -> Option<NetAddr> {
+        let its_own = self.nodes.contains_key(&address).then_some(address);
+        let leased = |(_, entry): &(&NetAddr, &NodeEntry)| address.is_in(entry.subnet, entry.mask);
+        its_own.or_else(|| self.nodes.iter().find(leased).map(|(node, _)| *node))
+    }
+}
+
+fn keyed<V>(entries: Vec<(Ipv4Addr, V)>) -> BTreeMap<NetAddr, V> {
+    entries.into_iter().map(|(key, value)| (key.into(), value)).collect()
+}
+
+impl Maps for Scene {
+    fn pod(&self, address: NetAddr) -> Option<&PodEntry> {
+        self.pods.get(&address)
+    }
+
+    fn peer(&self, subnet: NetAddr) -> Option<&Peer> {
+        self.peers.get(&subnet)
+    }
+
+    fn node(&self, address: NetAddr) -> Option<&NodeEntry> {
+        self.nodes.get(&address)
+    }
+
+    /// A new flow has none.
+    fn flow(&self, _: &FlowKey) -> FlowState {
+        FlowState::UNKNOWN
+    }
+
+    fn write_flow(&self, _: &FlowKey, _: FlowState) {}
+
+    fn delete_flow(&self, _: &FlowKey) {}
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn count(&self, _: Event) {}
+}
