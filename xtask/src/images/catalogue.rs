@@ -23,7 +23,7 @@ const fn small(file: &'static str, name: &'static str, set: Set) -> Recipe {
 }
 
 /// In the order in which they are made.
-pub(crate) const RECIPES: [Recipe; 9] = [
+pub(crate) const RECIPES: [Recipe; 10] = [
     Recipe {
         file: "pause",
         name: "registry.k8s.io/pause:3.10.2",
@@ -87,6 +87,7 @@ pub(crate) const RECIPES: [Recipe; 9] = [
             BUSYBOX,
             APPLETS,
             Part::Tool { name: "agnhost", at: "agnhost" },
+            Part::Tool { name: "coredns", at: "coredns" },
             Part::Link { at: "agnhost-2", to: "agnhost" },
             Part::Certificate,
             Part::Folder("uploads"),
@@ -108,6 +109,15 @@ pub(crate) const RECIPES: [Recipe; 9] = [
             INIT,
             TMP,
         ],
+    },
+    // A server that answers with segments that conntrack calls INVALID.
+    Recipe {
+        file: "regression-issue-74839",
+        name: "registry.k8s.io/e2e-test-images/regression-issue-74839:1.4",
+        set: Set::E2e,
+        entrypoint: &["/regression-issue-74839"],
+        run: &[],
+        parts: &[Part::Tool { name: "regression-issue-74839", at: "regression-issue-74839" }, TMP],
     },
     // The tests of the network only want these two to stay.
     small("nginx", "registry.k8s.io/e2e-test-images/nginx:1.15-4", Set::E2e),

@@ -133,6 +133,10 @@ pub(crate) const GROUPS: [Group; 11] = [
             program("agnhost", "k8s.io/kubernetes/test/images/agnhost"),
             program("ginkgo", "github.com/onsi/ginkgo/v2/ginkgo"),
             Program { name: "e2e.test", package: "k8s.io/kubernetes/test/e2e", kind: Kind::Tests },
+            program(
+                "regression-issue-74839",
+                "k8s.io/kubernetes/test/images/regression-issue-74839",
+            ),
         ],
         ..KUBERNETES
     },

@@ -18,10 +18,6 @@ use crate::node::Node;
 use crate::scenario::{SKIPPED, is_skip, show_logs};
 use crate::wire::Wire;
 
-/// What the tests ask for beside what every cluster has.
-const IMAGES: [Image; 5] =
-    [Image("agnhost"), Image("busybox"), Image("glibc-dns"), Image("nginx"), Image("nginx-new")];
-
 /// Runs one part; the exit code says whether the tests ran, not how they ended.
 ///
 /// # Errors
@@ -52,7 +48,7 @@ fn bring_up(part: &Part) -> Result<(Cluster, Run)> {
     let options = Options {
         proxy: part.proxy.mode(),
         cni: part.cni.cni(),
-        images: IMAGES.to_vec(),
+        images: Image::E2E.to_vec(),
         ..Options::default()
     };
     let mut steps = Steps::new();

@@ -20,6 +20,16 @@ pub(super) const PAUSE: &str = "registry.k8s.io/pause:3.10.2";
 pub struct Image(pub &'static str);
 
 impl Image {
+    /// What Kubernetes' own tests ask for beside what every cluster has.
+    pub const E2E: [Self; 6] = [
+        Self("agnhost"),
+        Self("busybox"),
+        Self("glibc-dns"),
+        Self("nginx"),
+        Self("nginx-new"),
+        Self("regression-issue-74839"),
+    ];
+
     /// The archive, as the lab and all its nodes see it.
     ///
     /// # Errors
@@ -34,12 +44,7 @@ impl Image {
 
     /// The command that makes it: Kubernetes' own tests need images that a cluster does not.
     fn maker(self) -> &'static str {
-        match self.0 {
-            "agnhost" | "busybox" | "glibc-dns" | "nginx" | "nginx-new" => {
-                "cargo xtask images --e2e"
-            }
-            _ => "cargo xtask images",
-        }
+        if Self::E2E.contains(&self) { "cargo xtask images --e2e" } else { "cargo xtask images" }
     }
 }
 
