@@ -146,11 +146,11 @@ fn cycles(scenario: &mut Scenario) -> Result<()> {
     let cluster = Cluster::up(scenario.lab(Wire::Framed)?, &options, &mut steps)?;
     // The first pod switches settings and makes directories that stay.
     cluster.toolboxes("web")?;
-    eventually(
-        "the agent attaches the first pod's lasting links",
-        Duration::from_secs(30),
-        || Ok(things(&cluster)?.iter().any(|thing| thing.ends_with("/pod_egress"))),
-    )?;
+    eventually("pods that are there have their lasting links", Duration::from_secs(30), || {
+        let things = things(&cluster)?;
+        let any = |word: &str| things.iter().any(|thing| thing.contains(word));
+        Ok(any("/links/pods/") && !any("qdisc clsact"))
+    })?;
     let before = things(&cluster)?;
     cluster.apply(&deployment(0))?;
     for round in 1..=2 * PODS / BATCH {
@@ -162,12 +162,14 @@ fn cycles(scenario: &mut Scenario) -> Result<()> {
         })?;
     }
     wait_no_leftovers(&cluster, "node1")?;
-    let mut left = Vec::new();
+    let (mut left, mut lost) = (Vec::new(), Vec::new());
     let outcome = eventually("nothing is left", Duration::from_secs(30), || {
-        left = things(&cluster)?.symmetric_difference(&before).cloned().collect();
-        Ok(left.is_empty())
+        let after = things(&cluster)?;
+        left = after.difference(&before).cloned().collect();
+        lost = before.difference(&after).cloned().collect();
+        Ok(left.is_empty() && lost.is_empty())
     });
-    outcome.with_context(|| format!("left behind or lost: {left:#?}"))
+    outcome.with_context(|| format!("left behind: {left:#?}, lost: {lost:#?}"))
 }
 
 /// Links, addresses, routes, rules, neighbours, pins, reservations and network namespaces.
