@@ -6,12 +6,12 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use tartan_common::NetAddr;
 use tartan_common::abi::{FastPath, NodeConfig, Peer, PodEntry};
-use tartan_common::hook::{self, Meta, OverlayEgress, PodEgress, UplinkIngress};
+use tartan_common::hook::{self, Maps as _, Meta, OverlayEgress, PodEgress, UplinkIngress};
 use tartan_common::path::Path;
 use tartan_common::reason::Reason;
 use tartan_common::wire::size;
 
-use super::question::{FRAME_LEN, Protocol, Question, TUNNEL_FRAME_LEN};
+use super::question::{FRAME_LEN, Question, TUNNEL_FRAME_LEN};
 use super::scene::Scene;
 
 /// What becomes of the packet.
@@ -134,22 +134,20 @@ fn why_stack(question: &Question, scene: &Scene, pod: &PodEntry) -> String {
     } else if !scene.peers.contains_key(&destination.masked(config.subnet_mask)) {
         return format!("no node leases the subnet of {destination}");
     }
-    why_gate(config, question.protocol, scene.now.as_secs())
+    why_gate(scene)
 }
 
 /// Why the gate is closed for the first packet of a flow.
-fn why_gate(config: &NodeConfig, protocol: Protocol, second: u64) -> String {
+fn why_gate(scene: &Scene) -> String {
     let on = "the next packets skip it after one in each direction was seen untranslated";
     let accept = "the next packets skip it after it accepted one in each direction";
-    match (config.fast_path(), protocol) {
-        (FastPath::Off, _) => "FastPath is off, no flow skips it".to_owned(),
-        (FastPath::AfterAccept, _) => format!("FastPath is after-accept, {accept}"),
-        (FastPath::On, _) if config.on_until != 0 && u64::from(config.on_until) <= second => {
+    match scene.config.fast_path() {
+        FastPath::Off => "FastPath is off, no flow skips it".to_owned(),
+        FastPath::AfterAccept => format!("FastPath is after-accept, {accept}"),
+        FastPath::On if scene.config.is_over(scene.now()) => {
             format!("the right to FastPath on has run out, is tartand running? Until then {accept}")
         }
-        (FastPath::On, Protocol::Tcp | Protocol::Udp | Protocol::Icmp) => {
-            format!("FastPath is on, {on}")
-        }
+        FastPath::On => format!("FastPath is on, {on}"),
     }
 }
 
@@ -220,15 +218,14 @@ fn from_tunnel(question: &Question, scene: &Scene, sender: Ipv4Addr) -> Result<A
 
 /// Why a packet from the tunnel does not go straight into its pod.
 fn why_not_into_pod(question: &Question, scene: &Scene) -> String {
-    let config = &scene.config;
-    let source = NetAddr::from(question.source);
+    let (config, source) = (&scene.config, NetAddr::from(question.source));
     if !source.is_in(config.network, config.network_mask) {
         return format!("{source} is a node, whose packets may be masqueraded ones");
     }
     match scene.pods.get(&NetAddr::from(question.destination)) {
         None => format!("no pod of this node has the address {}", question.destination),
         Some(pod) if !pod.may_be_fast() => "this pod's flows never skip it".to_owned(),
-        Some(_) => why_gate(config, question.protocol, scene.now.as_secs()),
+        Some(_) => why_gate(scene),
     }
 }
 

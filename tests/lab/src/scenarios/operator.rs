@@ -105,6 +105,7 @@ fn explain(scenario: &mut Scenario) -> Result<()> {
     let (node, pod) = (&here.node, &here.pods[0]);
     let (source, beside) = (pod.address()?, here.pods[1].address()?);
     let (remote, peer) = (there.pods[0].address()?, there.node.address());
+    // Another subnet of the pod network, which no node of two leases.
     let nowhere = Ipv4Addr::from_bits(u32::from(source) ^ 0xf000);
     let packet = |to, protocol, port| Sent { from: pod, source, to, protocol, port };
     let host = Sent { from: node, source: node.address(), to: remote, protocol: "tcp", port: 9 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tartan_common::abi::{Abi as _, NodeEntry, PeerSpec};
 use tartan_common::{Mac, Vni};
 
+use super::super::question::Protocol;
 use super::*;
 
 fn net(text: &str) -> NetAddr {
@@ -62,10 +63,13 @@ fn scene(fast_path: FastPath) -> Scene {
     }
 }
 
-fn ask(fast_path: FastPath, protocol: Protocol, source: &str, destination: &str) -> Answer {
+fn question(protocol: Protocol, source: &str, destination: &str) -> Question {
     let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
-    let question = Question { source, destination, protocol, port: 80 };
-    answer(&question, &scene(fast_path)).unwrap()
+    Question { source, destination, protocol, port: 80 }
+}
+
+fn ask(fast_path: FastPath, protocol: Protocol, source: &str, destination: &str) -> Answer {
+    answer(&question(protocol, source, destination), &scene(fast_path)).unwrap()
 }
 
 /// Verdict, counter and a word of the last step.
@@ -103,9 +107,7 @@ fn what_the_stack_forwards_says_why() {
 fn a_right_that_ran_out_is_named() {
     let mut scene = scene(FastPath::On);
     scene.config.on_until = 99;
-    let (source, destination) = ([10, 244, 1, 2].into(), [10, 244, 1, 3].into());
-    let question = Question { source, destination, protocol: Protocol::Tcp, port: 80 };
-    let answer = answer(&question, &scene).unwrap();
+    let answer = answer(&question(Protocol::Tcp, "10.244.1.2", "10.244.1.3"), &scene).unwrap();
     check(&answer, Verdict::Stack, "pod-to-stack", "has run out");
 }
 
@@ -121,8 +123,7 @@ fn what_is_dropped_says_what_to_do() {
 
 #[test]
 fn a_pod_that_speaks_the_tunnel_is_refused() {
-    let (source, destination) = ([10, 244, 1, 2].into(), [172, 30, 0, 12].into());
-    let question = Question { source, destination, protocol: Protocol::Udp, port: 8472 };
+    let question = Question { port: 8472, ..question(Protocol::Udp, "10.244.1.2", "172.30.0.12") };
     let answer = answer(&question, &scene(FastPath::On)).unwrap();
     check(&answer, Verdict::Dropped, "pod-speaks-tunnel", "this pod's");
 }
@@ -138,8 +139,7 @@ fn nodes_take_the_stack() {
 
 #[test]
 fn a_stranger_is_asked_about_elsewhere() {
-    let (source, destination) = ([10, 244, 9, 1].into(), [10, 244, 1, 2].into());
-    let question = Question { source, destination, protocol: Protocol::Tcp, port: 80 };
+    let question = question(Protocol::Tcp, "10.244.9.1", "10.244.1.2");
     let error = answer(&question, &scene(FastPath::On)).unwrap_err().to_string();
     assert!(error.contains("run this on the node that sends the packet"), "{error}");
 }
