@@ -90,6 +90,10 @@ pub fn tag(tuple: &Tuple) -> u16 {
 /// The tag of a packet that an origin hook saw but that has no flow.
 pub const ACCEPTED: u16 = 0x7a7a;
 
+/// The tag of a packet that an origin hook sends onto the link as it is, past the host stack: at
+/// the delivery hook there it is none of the stack's. Even, and so no tuple's.
+pub const FORWARDED: u16 = 0x7a7c;
+
 /// One packet at an origin hook; `entry` may be [`FlowState::UNKNOWN`].
 #[inline(always)]
 #[must_use]

@@ -25,5 +25,13 @@ crate::table::counted! {
             "decapsulated by the kernel's device and accepted";
         PodDelivered = 10: "pod-delivered",
             "from the host stack into a pod";
+        PodDirectFast = 11: "pod-direct-fast",
+            "from a pod straight onto the uplink as it is, to a node on the same link";
+        LinkPodFast = 12: "link-pod-fast",
+            "from a node on the same link, without a tunnel, straight into a pod";
+        LinkToStack = 13: "link-to-stack",
+            "from a node on the same link, without a tunnel, into the host stack";
+        StackToLink = 14: "stack-to-link",
+            "from the host stack as it is to a pod of another node on the same link";
     }
 }

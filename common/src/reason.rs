@@ -62,6 +62,9 @@ crate::table::counted! {
         StackedTags = 19: "stacked-tags",
             "a pod sent a frame with a VLAN tag inside another, which would hide the packet from the source check",
             "nothing to fix in the network: pods have no VLANs; look at what that pod is doing";
+        OffLinkSource = 20: "off-link-source",
+            "a packet arrived without a tunnel from a pod address that belongs to no node on this link",
+            "compare the source with `tartanctl peers`: only nodes whose next hop is the node itself may send without a tunnel; anything else is forged or takes a wrong route";
     }
 }
 

@@ -15,6 +15,7 @@ use aya_ebpf::helpers::{
 };
 use tartan_common::abi::{Counted, NodeConfig, Peer, PodEntry};
 use tartan_common::event::Event;
+use tartan_common::gate;
 use tartan_common::hook::TunnelKey;
 use tartan_common::path::Path;
 use tartan_common::reason::Reason;
@@ -132,6 +133,23 @@ pub(crate) fn send(peer: &Peer) -> i32 {
     let len = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: the helper copies the struct before it returns.
     unsafe { bpf_redirect_neigh(peer.uplink_ifindex, &raw mut *hop, len, 0) as i32 }
+}
+
+/// Sends a pod's packet to a peer on the link as it is, standing in for the host's forwarding.
+#[inline(always)]
+pub(crate) fn onto_link(packet: &Packet, peer: &Peer) -> i32 {
+    trace(packet, Counted::Path(Path::PodDirectFast));
+    count(Counted::Path(Path::PodDirectFast), packet.len());
+    let Some(frame) = packet.window_mut::<{ ETH_LEN + IPV4_LEN }>(0) else {
+        event(Event::WindowLost);
+        return SHOT;
+    };
+    if let Some(ip) = frame.last_chunk_mut::<IPV4_LEN>() {
+        ipv4::decrement_ttl(ip);
+    }
+    // The uplink's own egress hook meets it next.
+    packet.set_tag(gate::FORWARDED);
+    send(peer)
 }
 
 const AF_INET: u32 = 2;

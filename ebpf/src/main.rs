@@ -36,6 +36,8 @@ mod pod_egress;
 #[cfg(target_arch = "bpf")]
 mod pod_ingress;
 #[cfg(target_arch = "bpf")]
+mod uplink_egress;
+#[cfg(target_arch = "bpf")]
 mod uplink_ingress;
 
 #[cfg(not(target_arch = "bpf"))]

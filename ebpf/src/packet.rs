@@ -12,6 +12,9 @@ use tartan_common::wire::Frame;
 
 use crate::maps::{config, count};
 
+/// A frame addressed to this station (`include/uapi/linux/if_packet.h`).
+const PACKET_HOST: u32 = 0;
+
 /// A packet at a tc hook.
 pub(crate) struct Packet {
     ctx: TcContext,
@@ -69,6 +72,7 @@ impl Packet {
             // The kernel's field has sixteen bits.
             tag: skb.tc_index as u16,
             in_vlan: skb.vlan_present != 0,
+            for_us: skb.pkt_type == PACKET_HOST,
         }
     }
 

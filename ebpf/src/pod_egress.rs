@@ -1,8 +1,8 @@
 //! Hook: ingress of the host's end of a pod's veth. Sees what the pod sends.
 //!
 //! On entry the frame is as the pod's stack made it. Exits: dropped with a
-//! reason; forwarded into a local pod; encapsulated and sent; or passed on
-//! untouched but for its tag.
+//! reason; forwarded into a local pod; encapsulated or as it is and sent; or
+//! passed on untouched but for its tag.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -29,6 +29,7 @@ pub(crate) fn pod_egress(ctx: TcContext) -> i32 {
         PodEgress::Drop(reason) => actions::drop(&packet, reason),
         PodEgress::Stack(path, tag) => to_stack(&packet, path, tag),
         PodEgress::Local(pod) => actions::into_pod(&packet, pod, None, Path::PodLocalFast),
+        PodEgress::Direct(peer) => actions::onto_link(&packet, peer),
         PodEgress::Encapsulate(peer, open) => {
             match actions::encapsulate(&packet, peer, open, Path::PodRemoteFast, true) {
                 Ok(()) => actions::send(peer),

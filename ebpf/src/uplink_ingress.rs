@@ -2,6 +2,7 @@
 //!
 //! Tunnel packets for this node are judged; accepted ones are decapsulated
 //! into their pod, or into the host stack as arriving on the overlay device.
+//! Packets between pods that come without a tunnel are judged as well.
 //! Exits for everything else: untouched.
 
 use aya_ebpf::macros::classifier;
@@ -37,6 +38,11 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
             actions::into_pod(&packet, pod, tos, Path::UplinkPodFast)
         }
         UplinkIngress::Stack(tag, tos) => to_stack(&packet, config, tag, tos),
+        UplinkIngress::LinkPod(pod) => actions::into_pod(&packet, pod, None, Path::LinkPodFast),
+        UplinkIngress::LinkStack(tag) => {
+            packet.set_tag(tag);
+            actions::pass(&packet, Path::LinkToStack)
+        }
     }
 }
 

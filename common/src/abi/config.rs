@@ -80,7 +80,7 @@ abi! {
         pub subnet: NetAddr,
         /// Mask of every node's subnet.
         pub subnet_mask: NetAddr,
-        /// Interface index of the overlay device.
+        /// Interface index of the overlay device; zero without one.
         pub overlay_ifindex: u32,
         /// VXLAN network identifier.
         pub vni: u32,
@@ -96,7 +96,7 @@ abi! {
         pub port_low: u32,
         /// Number of outer UDP source ports.
         pub port_span: u32,
-        /// UDP destination port of the tunnel.
+        /// UDP destination port of the tunnel; zero without one.
         pub port: u16,
         /// MAC address of the overlay device, which peers write as inner destination.
         pub vtep_mac: Mac,
@@ -115,6 +115,13 @@ impl NodeConfig {
     #[must_use]
     pub const fn fast_path(&self) -> FastPath {
         FastPath::from_number(self.fast_path)
+    }
+
+    /// Whether there is a tunnel at all: no tunnel has UDP port zero.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_tunnel(&self) -> bool {
+        self.port != 0
     }
 
     /// Whether any inner source is accepted from a known sender.

@@ -25,5 +25,5 @@ pub use maps::{
     META_SLOTS, MapDoc,
 };
 pub use node::NodeEntry;
-pub use peer::{Peer, PeerSpec};
+pub use peer::{Peer, PeerMode, PeerSpec};
 pub use pod::PodEntry;

@@ -16,15 +16,25 @@ abi! {
         pub next_hop: NetAddr,
         /// Interface index of the uplink.
         pub uplink_ifindex: u32,
-        /// The largest inner IP packet, in bytes.
+        /// The largest IP packet of a pod, in bytes.
         pub mtu: u32,
         /// Unfolded sum of the template's IP header, its open fields being zero.
         pub ip_sum: u32,
         /// The node's address: where tunnel packets go.
         pub node: NetAddr,
-        /// Zero.
-        pub unused: u32,
+        /// [`PeerMode`] as a number.
+        pub mode: u32,
     }
+}
+
+/// How a peer is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PeerMode {
+    /// Through the tunnel.
+    Tunnel = 0,
+    /// As it is, by Ethernet: the node is on the uplink's link.
+    Direct = 1,
 }
 
 /// What a [`Peer`] is made of.
@@ -48,11 +58,42 @@ pub struct PeerSpec {
     pub next_hop: NetAddr,
     /// Uplink.
     pub uplink_ifindex: u32,
-    /// Largest inner IP packet in bytes.
+    /// Largest IP packet in bytes: inside of the tunnel, or on the link.
     pub mtu: u32,
+    /// How it is reached.
+    pub mode: PeerMode,
 }
 
 impl Peer {
+    /// An entry for a peer that has no tunnel: its node is `node`, the uplink's
+    /// `ifindex`, and `mtu` bytes go through.
+    #[must_use]
+    pub const fn without_tunnel(node: NetAddr, uplink_ifindex: u32, mtu: u32) -> Self {
+        Self {
+            template: [0; 64],
+            next_hop: node,
+            uplink_ifindex,
+            mtu,
+            ip_sum: 0,
+            node,
+            mode: PeerMode::Direct as u32,
+        }
+    }
+
+    /// Whether packets go to this peer as they are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.mode == PeerMode::Direct as u32
+    }
+
+    /// Whether the peer's node is on the link of this interface, however packets go there.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_on_link(&self, ifindex: u32) -> bool {
+        self.next_hop == self.node && self.uplink_ifindex == ifindex
+    }
+
     /// The entry for `spec`.
     #[must_use]
     pub fn new(spec: &PeerSpec) -> Self {
@@ -65,7 +106,7 @@ impl Peer {
             mtu: spec.mtu,
             ip_sum,
             node: spec.remote,
-            unused: 0,
+            mode: spec.mode as u32,
         }
     }
 }

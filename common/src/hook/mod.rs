@@ -8,12 +8,14 @@ mod overlay_egress;
 mod overlay_ingress;
 mod pod_egress;
 mod pod_ingress;
+mod uplink_egress;
 mod uplink_ingress;
 
 pub use overlay_egress::{OverlayEgress, overlay_egress};
 pub use overlay_ingress::{OverlayIngress, TunnelKey, overlay_ingress};
 pub use pod_egress::{PodEgress, pod_egress};
 pub use pod_ingress::pod_ingress;
+pub use uplink_egress::{UplinkEgress, uplink_egress};
 pub use uplink_ingress::{UNJUDGED, UplinkIngress, uplink_ingress};
 
 use crate::NetAddr;
@@ -62,6 +64,8 @@ pub struct Meta {
     pub tag: u16,
     /// Whether a VLAN tag rides beside the frame: the kernel took it off the bytes.
     pub in_vlan: bool,
+    /// Whether the frame was addressed to this station, as the kernel found on its arrival.
+    pub for_us: bool,
 }
 
 impl Meta {

@@ -26,6 +26,8 @@ pub enum PodEgress<'m> {
     Local(&'m PodEntry),
     /// Onto the wire.
     Encapsulate(&'m Peer, Open),
+    /// Onto the wire as it is.
+    Direct(&'m Peer),
 }
 
 /// Decides about one packet.
@@ -107,6 +109,9 @@ fn remote<'m, M: Maps>(
         Fit::Fits => {}
         Fit::TooBig => return None,
     }
+    if peer.is_direct() {
+        return Some(PodEgress::Direct(peer));
+    }
     let open = open_fields(config, meta.ip_len(), ip.tos, segment.tuple.hash())?;
     Some(PodEgress::Encapsulate(peer, open))
 }
@@ -121,7 +126,7 @@ fn speaks_tunnel<F: Frame + ?Sized>(
     port_at: impl FnOnce(usize) -> Option<u16>,
     node: impl FnOnce(NetAddr) -> Option<NodeEntry>,
 ) -> bool {
-    if ip.protocol != PROTOCOL_UDP || !ip.has_transport_header() {
+    if ip.protocol != PROTOCOL_UDP || !ip.has_transport_header() || !config.has_tunnel() {
         return false;
     }
     let port = if ip.is_plain() {

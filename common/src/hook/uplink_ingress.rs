@@ -1,12 +1,13 @@
 //! What arrives on the uplink.
 
-use super::{Maps, Meta, origin, tag_of};
+use super::{Maps, Meta, ipv4, origin, tag_of};
 use crate::NetAddr;
 use crate::abi::{NodeConfig, NodeEntry, PodEntry};
 use crate::flow::{Segment, classify};
 use crate::gate::{self, Way};
 use crate::reason::Reason;
 use crate::tunnel::{self, Accepted, Outer};
+use crate::wire::ipv4::Ipv4Header;
 use crate::wire::{Frame, INNER_AT, Inner};
 
 /// What becomes of a packet.
@@ -24,6 +25,10 @@ pub enum UplinkIngress<'m> {
     Pod(&'m PodEntry, Option<u8>),
     /// Decapsulated into the host stack, with this tag.
     Stack(u16, Option<u8>),
+    /// From a node on this link, without a tunnel, into a pod.
+    LinkPod(&'m PodEntry),
+    /// From a node on this link, without a tunnel, into the host stack with this tag.
+    LinkStack(u16),
 }
 
 /// The tag of a packet that was not judged here: `overlay_ingress` passes it
@@ -48,7 +53,7 @@ pub fn uplink_ingress<'m, F: Frame + ?Sized, M: Maps>(
     }
     let sender = |address: NetAddr| -> Option<NodeEntry> { maps.node(address).copied() };
     let ip = match tunnel::outer(frame, config, port_at) {
-        Outer::Foreign => return UplinkIngress::Foreign,
+        Outer::Foreign => return from_link(frame, meta, config, maps),
         Outer::LaterFragment => return UplinkIngress::Device(UNJUDGED),
         Outer::Options => return UplinkIngress::Drop(Reason::OuterOptions),
         Outer::Truncated => return UplinkIngress::Drop(Reason::Truncated),
@@ -78,7 +83,7 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps>(
     accepted: &Accepted,
 ) -> UplinkIngress<'m> {
     let segment = classify(&Inner::new(frame, INNER_AT), &accepted.inner);
-    if let Some(pod) = fast_pod(config, maps, accepted, &segment) {
+    if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment) {
         return UplinkIngress::Pod(pod, accepted.tos);
     }
     // The stack may have to cut this one up again, and only the kernel's own
@@ -93,10 +98,9 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps>(
 fn fast_pod<'m, M: Maps>(
     config: &NodeConfig,
     maps: &'m M,
-    accepted: &Accepted,
+    inner: &Ipv4Header,
     segment: &Segment,
 ) -> Option<&'m PodEntry> {
-    let inner = &accepted.inner;
     // A node's own address may be masqueraded on the way back: conntrack must see both ways.
     let between_pods = inner.source.is_in(config.network, config.network_mask);
     if !between_pods || inner.ttl <= 1 {
@@ -106,5 +110,42 @@ fn fast_pod<'m, M: Maps>(
     match origin(maps, config, segment) {
         Way::Fast => Some(pod),
         Way::Stack => None,
+    }
+}
+
+/// A packet from a pod's address for a pod of this node that came through no
+/// tunnel: from a node on this link that routes it there (flannel's host-gw and
+/// `DirectRouting`), or forged.
+///
+/// Whether this node itself would send without a tunnel plays no role: nodes
+/// that are being reconfigured one after the other must understand each other.
+#[inline(always)]
+fn from_link<'m, F: Frame + ?Sized, M: Maps>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+) -> UplinkIngress<'m> {
+    let Some(ip) = ipv4(frame) else {
+        return UplinkIngress::Foreign;
+    };
+    let is_ours = ip.destination.is_in(config.subnet, config.subnet_mask)
+        && ip.source.is_in(config.network, config.network_mask)
+        && meta.for_us;
+    if !is_ours {
+        return UplinkIngress::Foreign;
+    }
+    let sender = maps.peer(ip.source.masked(config.subnet_mask));
+    if !sender.is_some_and(|peer| peer.is_on_link(meta.ifindex)) {
+        return if config.accepts_any_source() {
+            UplinkIngress::Foreign
+        } else {
+            UplinkIngress::Drop(Reason::OffLinkSource)
+        };
+    }
+    let segment = classify(frame, &ip);
+    match fast_pod(config, maps, &ip, &segment) {
+        Some(pod) => UplinkIngress::LinkPod(pod),
+        None => UplinkIngress::LinkStack(tag_of(&segment)),
     }
 }

@@ -65,6 +65,7 @@ pub fn outer<F: Frame + ?Sized>(
     let is_for_us = be16(head, 12) == ETHERTYPE_IPV4
         && ip.protocol == PROTOCOL_UDP
         && ip.destination == config.node
+        && config.has_tunnel()
         && ip.is_version_4();
     if !is_for_us {
         return Outer::Foreign;

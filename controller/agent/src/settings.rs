@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tartan_common::Vni;
 use tartan_core::NetConf;
 
 use crate::host::UplinkChoice;
@@ -49,10 +50,8 @@ pub struct CniConf {
     pub target: PathBuf,
 }
 
-impl Settings {
-    /// Name of the overlay device.
-    #[must_use]
-    pub fn overlay_name(&self) -> String {
-        format!("flannel.{}", self.conf.backend.vni)
-    }
+/// Name of the overlay device.
+#[must_use]
+pub fn overlay_name(vni: Vni) -> String {
+    format!("flannel.{vni}")
 }

@@ -13,6 +13,7 @@ use tartan_common::{Mac, Vni};
 
 pub use self::ipv6::{Observer6, Peer6, Peers6, Refused6, peers6};
 pub use self::reason::RefusedReason;
+use crate::lease::{BACKEND_HOST_GW, BACKEND_VXLAN};
 use crate::{Lease, LeaseBackend, PodCidr, VxlanData};
 
 mod ipv6;
@@ -27,8 +28,8 @@ pub struct Observer<'a> {
     pub own: &'a Lease,
     /// The pod network.
     pub network: Ipv4Net,
-    /// The network identifier of the cluster.
-    pub vni: Vni,
+    /// The network identifier of the cluster's tunnel, if it has one.
+    pub vni: Option<Vni>,
 }
 
 /// A lease that passed every check: what encapsulation needs to know.
@@ -36,10 +37,10 @@ pub struct Observer<'a> {
 pub struct Peer {
     /// The node's pods.
     pub subnet: PodCidr,
-    /// Where tunnel packets for the subnet are sent.
+    /// Where packets for the subnet are sent.
     pub public_ip: Ipv4Addr,
-    /// The address that inner frames for the node carry.
-    pub vtep_mac: Mac,
+    /// The address that inner frames for the node carry; `None` where there is no tunnel.
+    pub vtep_mac: Option<Mac>,
     /// The node's name.
     pub node_name: String,
 }
@@ -74,7 +75,7 @@ pub fn peers(observer: Observer<'_>, leases: &[Lease]) -> Peers {
     let mut candidates = Vec::new();
     for lease in distinct_others(observer.own, leases) {
         match judge_alone(observer, lease) {
-            Ok(data) => candidates.push((lease, data)),
+            Ok(vtep_mac) => candidates.push((lease, vtep_mac)),
             Err(why) => result.refuse(lease, why),
         }
     }
@@ -110,11 +111,11 @@ fn total_order(left: &Lease, right: &Lease) -> Ordering {
 }
 
 /// What is wrong with a lease whatever the other peers say.
-fn judge_alone(observer: Observer<'_>, lease: &Lease) -> Result<VxlanData, RefusedReason> {
+fn judge_alone(observer: Observer<'_>, lease: &Lease) -> Result<Option<Mac>, RefusedReason> {
     judge_node(observer.own, lease)?;
     judge_subnet(observer, lease.subnet)?;
     judge_address(observer.network, lease.public_ip)?;
-    judge_backend(observer, lease)
+    judge_backend(observer.vni, observer.own.vtep_mac(), &lease.backend)
 }
 
 fn judge_node(own: &Lease, lease: &Lease) -> Result<(), RefusedReason> {
@@ -152,17 +153,25 @@ fn judge_address(network: Ipv4Net, address: Ipv4Addr) -> Result<(), RefusedReaso
     Ok(())
 }
 
-fn judge_backend(observer: Observer<'_>, lease: &Lease) -> Result<VxlanData, RefusedReason> {
-    let data = match &lease.backend {
-        LeaseBackend::Vxlan(data) => *data,
-        LeaseBackend::Other(found) => {
-            return Err(RefusedReason::BackendType { found: found.clone() });
+/// The peer's VTEP MAC address, if there is a tunnel.
+fn judge_backend(
+    ours: Option<Vni>,
+    own: Option<Mac>,
+    backend: &LeaseBackend,
+) -> Result<Option<Mac>, RefusedReason> {
+    match (ours, backend) {
+        (Some(vni), LeaseBackend::Vxlan(data)) => judge_vxlan(vni, own, *data).map(Some),
+        (None, LeaseBackend::HostGw) => Ok(None),
+        (Some(_), LeaseBackend::HostGw | LeaseBackend::Other(_)) => {
+            Err(RefusedReason::backend_type(backend, BACKEND_VXLAN))
         }
-    };
-    judge_vxlan(observer.vni, observer.own.vtep_mac(), data)
+        (None, LeaseBackend::Vxlan(_) | LeaseBackend::Other(_)) => {
+            Err(RefusedReason::backend_type(backend, BACKEND_HOST_GW))
+        }
+    }
 }
 
-fn judge_vxlan(ours: Vni, own: Option<Mac>, data: VxlanData) -> Result<VxlanData, RefusedReason> {
+fn judge_vxlan(ours: Vni, own: Option<Mac>, data: VxlanData) -> Result<Mac, RefusedReason> {
     if Some(data.vtep_mac) == own {
         return Err(RefusedReason::OurVtepMac);
     }
@@ -171,11 +180,11 @@ fn judge_vxlan(ours: Vni, own: Option<Mac>, data: VxlanData) -> Result<VxlanData
     }
     match data.vni {
         Some(theirs) if theirs != ours => Err(RefusedReason::OtherVni { theirs, ours }),
-        Some(_) | None => Ok(data),
+        Some(_) | None => Ok(data.vtep_mac),
     }
 }
 
-type Candidate<'a> = (&'a Lease, VxlanData);
+type Candidate<'a> = (&'a Lease, Option<Mac>);
 
 /// Senders are known by their address, so an address stands for one subnet.
 fn keep_one_per_address<'a>(
@@ -207,7 +216,7 @@ fn keep_oldest_claims(
 ) -> BTreeMap<PodCidr, Peer> {
     candidates.sort_by(|(left, _), (right, _)| by_claim(left, right));
     let mut usable: BTreeMap<PodCidr, Peer> = BTreeMap::new();
-    for (lease, data) in candidates {
+    for (lease, vtep_mac) in candidates {
         // All have the same prefix length by now, so overlapping means being equal.
         match usable.get(&lease.subnet) {
             Some(winner) => {
@@ -215,7 +224,7 @@ fn keep_oldest_claims(
                 result.refuse(lease, RefusedReason::OverlapsPeer { winner });
             }
             None => {
-                usable.insert(lease.subnet, peer(lease, data));
+                usable.insert(lease.subnet, peer(lease, vtep_mac));
             }
         }
     }
@@ -227,11 +236,11 @@ fn by_claim(left: &Lease, right: &Lease) -> Ordering {
     rank(left).cmp(&rank(right))
 }
 
-fn peer(lease: &Lease, data: VxlanData) -> Peer {
+fn peer(lease: &Lease, vtep_mac: Option<Mac>) -> Peer {
     Peer {
         subnet: lease.subnet,
         public_ip: lease.public_ip,
-        vtep_mac: data.vtep_mac,
+        vtep_mac,
         node_name: lease.node_name.clone(),
     }
 }

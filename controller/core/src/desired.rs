@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use tartan_common::abi::{self, NodeConfig, NodeEntry, PeerSpec};
+use ipnet::Ipv4Net;
+use tartan_common::abi::{self, NodeConfig, NodeEntry, PeerMode, PeerSpec};
 use tartan_common::{Mac, Mtu, NetAddr};
 
 use crate::conflict::Peer;
@@ -24,18 +25,29 @@ pub struct NextHop {
 pub struct HostFacts {
     /// The uplink's address: source of our tunnel packets, destination of the peers'.
     pub node: Ipv4Addr,
-    /// Interface index of the overlay device.
-    pub overlay_ifindex: u32,
-    /// MAC address of the overlay device.
-    pub vtep_mac: Mac,
-    /// MTU of the overlay device.
-    pub overlay_mtu: Mtu,
+    /// Interface index of the uplink.
+    pub uplink_ifindex: u32,
+    /// MTU of the uplink, or what the configuration says instead.
+    pub link_mtu: Mtu,
+    /// This node's end of the tunnel, where there is one.
+    pub tunnel: Option<TunnelFacts>,
     /// `net.ipv4.ip_default_ttl`.
     pub ttl: u8,
     /// `net.ipv4.ip_local_port_range`: first and last.
     pub ports: (u16, u16),
     /// How each node is reached, by its address; absent where there is no route.
     pub next_hops: BTreeMap<Ipv4Addr, NextHop>,
+}
+
+/// This node's end of the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelFacts {
+    /// Interface index of the overlay device.
+    pub overlay_ifindex: u32,
+    /// MAC address of the overlay device.
+    pub vtep_mac: Mac,
+    /// MTU of the overlay device.
+    pub overlay_mtu: Mtu,
 }
 
 /// What the kernel's tables shall hold.
@@ -48,8 +60,29 @@ pub struct Desired {
     pub peers: BTreeMap<Ipv4Addr, abi::Peer>,
     /// By the node's address.
     pub nodes: BTreeMap<Ipv4Addr, NodeEntry>,
-    /// Peers that no route leads to.
-    pub unreachable: Vec<Peer>,
+    /// The host stack's routes to peers that are reached without a tunnel: their nodes, all of
+    /// them on the uplink's link.
+    pub routes: BTreeMap<Ipv4Net, Ipv4Addr>,
+    /// Peers that nothing can be sent to.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// A peer that nothing can be sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// The peer.
+    pub peer: Peer,
+    /// Why.
+    pub why: Obstacle,
+}
+
+/// Why nothing can be sent to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// No route leads to its node.
+    NoRoute,
+    /// Its node is not on the uplink's link, and there is no tunnel.
+    OffLink,
 }
 
 /// Computes the desired state.
@@ -65,17 +98,20 @@ pub fn desired(
         config: config(conf, own, facts, fast_path),
         peers: BTreeMap::new(),
         nodes: BTreeMap::new(),
+        routes: BTreeMap::new(),
         unreachable: Vec::new(),
     };
     for peer in peers {
         // Who may send is independent of where we could answer to.
         result.nodes.insert(peer.public_ip, node_entry(peer));
-        match facts.next_hops.get(&peer.public_ip) {
-            Some(hop) => {
-                let entry = abi::Peer::new(&spec(conf, peer, facts, *hop));
+        match entry(conf, peer, facts) {
+            Ok(entry) => {
+                if entry.is_direct() {
+                    result.routes.insert(peer.subnet.net(), peer.public_ip);
+                }
                 result.peers.insert(peer.subnet.first_address(), entry);
             }
-            None => result.unreachable.push(peer.clone()),
+            Err(why) => result.unreachable.push(Unreachable { peer: peer.clone(), why }),
         }
     }
     result
@@ -83,23 +119,24 @@ pub fn desired(
 
 fn config(conf: &NetConf, own: &Lease, facts: &HostFacts, fast_path: abi::FastPath) -> NodeConfig {
     let (low, high) = facts.ports;
+    let tunnel = conf.backend.vxlan();
     NodeConfig {
         node: facts.node.into(),
         network: conf.network().network().into(),
         network_mask: NetAddr::mask(conf.network().prefix_len()),
         subnet: own.subnet.first_address().into(),
         subnet_mask: NetAddr::mask(own.subnet.prefix_len()),
-        overlay_ifindex: facts.overlay_ifindex,
-        vni: conf.backend.vni.get(),
+        overlay_ifindex: facts.tunnel.map_or(0, |tunnel| tunnel.overlay_ifindex),
+        vni: tunnel.map_or(0, |tunnel| tunnel.vni.get()),
         fast_path: fast_path as u32,
-        source_check: conf.backend.source_check as u32,
+        source_check: conf.backend.source_check() as u32,
         epoch: 0,
         on_until: 0,
         port_low: u32::from(low),
         // The kernel never uses the last port of the range; nor do we.
         port_span: u32::from(high.saturating_sub(low)).max(1),
-        port: conf.backend.port,
-        vtep_mac: facts.vtep_mac,
+        port: tunnel.map_or(0, |tunnel| tunnel.port),
+        vtep_mac: facts.tunnel.map_or(Mac::default(), |tunnel| tunnel.vtep_mac),
         rules: 0,
         unused: [0; 4],
     }
@@ -112,18 +149,34 @@ fn node_entry(peer: &Peer) -> NodeEntry {
     }
 }
 
-fn spec(conf: &NetConf, peer: &Peer, facts: &HostFacts, hop: NextHop) -> PeerSpec {
-    PeerSpec {
-        local: facts.node.into(),
-        remote: peer.public_ip.into(),
-        local_mac: facts.vtep_mac,
-        remote_mac: peer.vtep_mac,
-        vni: conf.backend.vni,
-        port: conf.backend.port,
-        ttl: facts.ttl,
-        next_hop: hop.via.into(),
-        uplink_ifindex: hop.ifindex,
-        mtu: u32::from(facts.overlay_mtu.get()),
+/// How a peer is reached.
+fn entry(conf: &NetConf, peer: &Peer, facts: &HostFacts) -> Result<abi::Peer, Obstacle> {
+    let hop = *facts.next_hops.get(&peer.public_ip).ok_or(Obstacle::NoRoute)?;
+    let is_on_link = hop.via == peer.public_ip && hop.ifindex == facts.uplink_ifindex;
+    let mode =
+        if conf.backend.is_direct() && is_on_link { PeerMode::Direct } else { PeerMode::Tunnel };
+    let link_mtu = u32::from(facts.link_mtu.get());
+    match (conf.backend.vxlan(), facts.tunnel, peer.vtep_mac) {
+        (Some(vxlan), Some(tunnel), Some(remote_mac)) => Ok(abi::Peer::new(&PeerSpec {
+            local: facts.node.into(),
+            remote: peer.public_ip.into(),
+            local_mac: tunnel.vtep_mac,
+            remote_mac,
+            vni: vxlan.vni,
+            port: vxlan.port,
+            ttl: facts.ttl,
+            next_hop: hop.via.into(),
+            uplink_ifindex: hop.ifindex,
+            mtu: match mode {
+                PeerMode::Tunnel => u32::from(tunnel.overlay_mtu.get()),
+                PeerMode::Direct => link_mtu,
+            },
+            mode,
+        })),
+        (None, _, _) | (_, None, _) | (_, _, None) if is_on_link => {
+            Ok(abi::Peer::without_tunnel(peer.public_ip.into(), hop.ifindex, link_mtu))
+        }
+        (None, _, _) | (_, None, _) | (_, _, None) => Err(Obstacle::OffLink),
     }
 }
 
@@ -158,7 +211,7 @@ mod tests {
         Peer {
             subnet: cidr(&format!("10.244.{n}.0/24")),
             public_ip: Ipv4Addr::new(172, 30, 0, 10 + n),
-            vtep_mac: Mac([2, 0, 0, 0, 0, n]),
+            vtep_mac: Some(Mac([2, 0, 0, 0, 0, n])),
             node_name: format!("node{n}"),
         }
     }
@@ -170,9 +223,13 @@ mod tests {
         };
         HostFacts {
             node: Ipv4Addr::new(172, 30, 0, 11),
-            overlay_ifindex: 7,
-            vtep_mac: Mac([2, 0, 0, 0, 0, 1]),
-            overlay_mtu: Mtu::new(1450).unwrap(),
+            uplink_ifindex: 2,
+            link_mtu: Mtu::new(1500).unwrap(),
+            tunnel: Some(TunnelFacts {
+                overlay_ifindex: 7,
+                vtep_mac: Mac([2, 0, 0, 0, 0, 1]),
+                overlay_mtu: Mtu::new(1450).unwrap(),
+            }),
             ttl: 64,
             ports: (32768, 60999),
             next_hops: reachable.iter().map(hop).collect(),
@@ -184,7 +241,8 @@ mod tests {
         let state = desired(&conf(), &own(), &[peer(2), peer(3)], &facts(&[2]), abi::FastPath::On);
         assert_eq!(state.peers.keys().collect::<Vec<_>>(), [&Ipv4Addr::new(10, 244, 2, 0)]);
         assert_eq!(state.nodes.len(), 2);
-        assert_eq!(state.unreachable, [peer(3)]);
+        assert_eq!(state.unreachable, [Unreachable { peer: peer(3), why: Obstacle::NoRoute }]);
+        assert!(state.routes.is_empty());
     }
 
     #[test]
@@ -195,5 +253,52 @@ mod tests {
             desired(&conf(), &own(), &a, &facts, abi::FastPath::Off),
             desired(&conf(), &own(), &b, &facts, abi::FastPath::Off)
         );
+    }
+
+    /// Node 2 on the link, node 3 behind a router, node 4 on another interface.
+    fn mixed() -> HostFacts {
+        let mut facts = facts(&[2, 3, 4]);
+        let router = Ipv4Addr::new(172, 30, 0, 1);
+        facts.next_hops.insert(peer(3).public_ip, NextHop { via: router, ifindex: 2 });
+        facts.next_hops.insert(peer(4).public_ip, NextHop { via: peer(4).public_ip, ifindex: 3 });
+        facts
+    }
+
+    fn with_backend(backend: &str, facts: &HostFacts) -> Desired {
+        let text = format!(r#"{{"Network":"10.244.0.0/16","Backend":{backend}}}"#);
+        let conf = NetConf::parse(&text).unwrap().conf;
+        let mac = |peer| Peer { vtep_mac: conf.backend.vxlan().and(Some(Mac([2; 6]))), ..peer };
+        let peers = [peer(2), peer(3), peer(4)].map(mac);
+        desired(&conf, &own(), &peers, facts, abi::FastPath::On)
+    }
+
+    fn modes(state: &Desired) -> Vec<(bool, u32)> {
+        state.peers.values().map(|peer| (peer.is_direct(), peer.mtu)).collect()
+    }
+
+    #[test]
+    fn direct_routing_leaves_the_tunnel_to_nodes_behind_a_router_or_another_interface() {
+        let state = with_backend(r#"{"Type":"vxlan","DirectRouting":true}"#, &mixed());
+        assert_eq!(modes(&state), [(true, 1500), (false, 1450), (false, 1450)]);
+        let routes = BTreeMap::from([(peer(2).subnet.net(), peer(2).public_ip)]);
+        assert_eq!((state.routes, state.unreachable), (routes, Vec::new()));
+    }
+
+    #[test]
+    fn without_direct_routing_everything_goes_through_the_tunnel() {
+        let state = with_backend(r#"{"Type":"vxlan"}"#, &mixed());
+        assert_eq!(modes(&state), [(false, 1450); 3]);
+        assert!(state.routes.is_empty());
+    }
+
+    #[test]
+    fn host_gw_reaches_nodes_on_the_link_alone() {
+        let facts = HostFacts { tunnel: None, ..mixed() };
+        let state = with_backend(r#"{"Type":"host-gw"}"#, &facts);
+        assert_eq!(modes(&state), [(true, 1500)]);
+        assert_eq!(state.routes.len(), 1);
+        let why: Vec<_> = state.unreachable.iter().map(|one| one.why).collect();
+        assert_eq!(why, [Obstacle::OffLink; 2]);
+        assert!(!state.config.has_tunnel());
     }
 }

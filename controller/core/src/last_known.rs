@@ -11,8 +11,7 @@ use std::path::Path;
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
-use crate::lease::BACKEND_VXLAN;
-use crate::{Lease, Lease6, LeaseBackend, PodCidr, Timestamp, VxlanData, atomic_file};
+use crate::{Lease, Lease6, LeaseBackend, PodCidr, Timestamp, atomic_file};
 
 /// Where the agent keeps it, unless told otherwise.
 pub const LAST_KNOWN_FILE: &str = "/var/lib/tartan/last-known.json";
@@ -192,27 +191,21 @@ impl From<Lease6Record> for Lease6 {
 
 impl From<LeaseBackend> for BackendRecord {
     fn from(backend: LeaseBackend) -> Self {
-        match backend {
-            LeaseBackend::Vxlan(data) => {
-                Self { backend_type: BACKEND_VXLAN.to_owned(), backend_data: data.to_json() }
-            }
-            LeaseBackend::Other(backend_type) => Self { backend_type, backend_data: String::new() },
-        }
+        Self { backend_type: backend.type_name().to_owned(), backend_data: backend.data() }
     }
 }
 
 impl From<BackendRecord> for LeaseBackend {
     fn from(record: BackendRecord) -> Self {
-        match VxlanData::from_json(&record.backend_data) {
-            Ok(data) if record.backend_type == BACKEND_VXLAN => Self::Vxlan(data),
-            Ok(_) | Err(_) => Self::Other(record.backend_type),
-        }
+        let read = Self::read(&record.backend_type, &record.backend_data);
+        read.unwrap_or(Self::Other(record.backend_type))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::VxlanData;
 
     fn known() -> LastKnown {
         let lease = Lease {
@@ -225,7 +218,8 @@ mod tests {
             claimed_at: Timestamp::from_unix_seconds(7),
             renewed_at: None,
         };
-        let other = Lease { backend: LeaseBackend::Other("host-gw".to_owned()), ..lease.clone() };
+        let other = Lease { backend: LeaseBackend::HostGw, ..lease.clone() };
+        let third = Lease { backend: LeaseBackend::Other("udp".to_owned()), ..lease.clone() };
         let lease6 = Lease6 {
             subnet: "fd00:10:244:1::/64".parse().unwrap(),
             public_ip: "fd00:30::11".parse().unwrap(),
@@ -239,7 +233,7 @@ mod tests {
             wished_ipv6: None,
             own: lease.clone(),
             own6: Some(lease6.clone()),
-            leases: vec![lease, other],
+            leases: vec![lease, other, third],
             leases6: vec![lease6],
         }
     }

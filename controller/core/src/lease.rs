@@ -10,8 +10,12 @@ use thiserror::Error;
 use crate::go_json::{Json, Object};
 use crate::{PodCidr, Timestamp};
 
-/// flannel's name of the one backend that is built here.
+/// flannel's name of the backend that tunnels.
 pub const BACKEND_VXLAN: &str = "vxlan";
+/// flannel's name of the backend that routes by way of the nodes themselves.
+pub const BACKEND_HOST_GW: &str = "host-gw";
+/// What flannel publishes as the data of a backend that has none.
+const NO_DATA: &str = "null";
 
 /// A node's right to a subnet, as its node published it.
 ///
@@ -38,6 +42,8 @@ pub struct Lease {
 pub enum LeaseBackend {
     /// A VXLAN tunnel.
     Vxlan(VxlanData),
+    /// No tunnel: the node itself is the gateway to its pods.
+    HostGw,
     /// Any other type, by its name: kept to be named, never used.
     Other(String),
 }
@@ -90,7 +96,7 @@ impl LeaseBackend {
     pub fn vtep_mac(&self) -> Option<Mac> {
         match self {
             Self::Vxlan(data) => Some(data.vtep_mac),
-            Self::Other(_) => None,
+            Self::HostGw | Self::Other(_) => None,
         }
     }
 
@@ -99,7 +105,30 @@ impl LeaseBackend {
     pub fn type_name(&self) -> &str {
         match self {
             Self::Vxlan(_) => BACKEND_VXLAN,
+            Self::HostGw => BACKEND_HOST_GW,
             Self::Other(name) => name,
+        }
+    }
+
+    /// flannel's `backend-data`, byte for byte; empty for a backend of which nothing is known.
+    #[must_use]
+    pub fn data(&self) -> String {
+        match self {
+            Self::Vxlan(data) => data.to_json(),
+            Self::HostGw => NO_DATA.to_owned(),
+            Self::Other(_) => String::new(),
+        }
+    }
+
+    /// The backend of this `backend-type` and `backend-data`.
+    ///
+    /// # Errors
+    /// [`BackendDataError`], where the type needs data and these are none.
+    pub fn read(type_name: &str, data: &str) -> Result<Self, BackendDataError> {
+        match type_name {
+            BACKEND_VXLAN => VxlanData::from_json(data).map(Self::Vxlan),
+            BACKEND_HOST_GW => Ok(Self::HostGw),
+            other => Ok(Self::Other(other.to_owned())),
         }
     }
 }

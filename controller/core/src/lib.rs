@@ -45,6 +45,6 @@ pub mod timestamp;
 pub use last_known::LastKnown;
 pub use lease::{Lease, LeaseBackend, VxlanData};
 pub use lease6::Lease6;
-pub use net_conf::{FastPath, NetConf, SourceCheck, SubnetPool};
+pub use net_conf::{Backend, FastPath, NetConf, SourceCheck, SubnetPool};
 pub use pod_cidr::PodCidr;
 pub use timestamp::Timestamp;

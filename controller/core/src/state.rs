@@ -29,11 +29,21 @@ pub struct AgentState {
     pub problems: Vec<String>,
     /// The interface that leads to the other nodes.
     pub uplink: DeviceState,
-    /// The device that the host stack routes the pod network to.
-    pub overlay: DeviceState,
-    /// Whether the device was made for Tartan or taken over.
+    /// flannel's `backend-type`.
     #[serde(default)]
+    pub backend: String,
+    /// Whether nodes on the same link are sent to without a tunnel.
+    #[serde(default)]
+    pub is_direct: bool,
+    /// The device that the host stack routes the pod network to, where there is a tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<DeviceState>,
+    /// Whether the device was made for Tartan or taken over.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub overlay_kind: String,
+    /// The largest packet of a pod, in bytes.
+    #[serde(default)]
+    pub pod_mtu: u16,
     /// The pod network.
     pub network: String,
     /// This node's subnet.
@@ -44,11 +54,14 @@ pub struct AgentState {
     /// The address that peers send to.
     pub public_ip: Ipv4Addr,
     /// MAC address of the overlay device.
-    pub vtep_mac: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep_mac: Option<String>,
     /// VXLAN network identifier.
-    pub vni: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
     /// UDP port of the tunnel.
-    pub port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Where leases come from.
     pub store: String,
     /// Why the store cannot be reached, if it cannot: forwarding does not depend on it.
@@ -112,12 +125,41 @@ pub struct PeerState {
     pub node_name: String,
     /// Its subnet.
     pub subnet: String,
-    /// Where tunnel packets go.
+    /// Where packets go.
     pub public_ip: Ipv4Addr,
-    /// Its VTEP's MAC address.
-    pub vtep_mac: String,
-    /// The next hop; absent where no route leads to it.
+    /// Its VTEP's MAC address, where there is a tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep_mac: Option<String>,
+    /// The next hop; absent where nothing can be sent to it.
     pub next_hop: Option<Ipv4Addr>,
+    /// How packets go to it.
+    #[serde(default)]
+    pub mode: PeerWay,
+}
+
+/// How packets go to a peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerWay {
+    /// Through the tunnel.
+    #[default]
+    Tunnel,
+    /// As they are: its node is on the same link.
+    Direct,
+    /// Not at all.
+    None,
+}
+
+impl PeerWay {
+    /// The word for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tunnel => "tunnel",
+            Self::Direct => "direct",
+            Self::None => "none",
+        }
+    }
 }
 
 /// A lease that is not used.

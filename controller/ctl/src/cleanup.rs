@@ -4,8 +4,8 @@
 //! runs again by then (its start brings back its routes and entries) goes on
 //! without losing a packet.
 
-mod blackholes;
 mod overlay;
+mod routes;
 mod rules;
 
 use std::fs::{self, File};
@@ -45,7 +45,8 @@ pub(crate) fn run(format: Format, dry_run: bool) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stays = runtime.block_on(remove_overlay(state.as_ref(), &mut removed))?;
     removed.rules = rules::remove(dry_run)?;
-    removed.rules.extend(runtime.block_on(blackholes::remove(dry_run))?);
+    removed.rules.extend(runtime.block_on(routes::remove(dry_run))?);
+    removed.rules.extend(runtime.block_on(routes::remove_gateway(state.as_ref(), dry_run))?);
     removed.files = files(stays);
     if !dry_run {
         for file in &removed.files {

@@ -59,7 +59,7 @@ fn print(listing: &Listing) {
         println!("No other node has a lease that can be used.");
     } else {
         let rows: Vec<_> = listing.peers.iter().map(row).collect();
-        output::table(&["NODE", "SUBNET", "ADDRESS", "VTEP", "NEXT HOP", "STATE"], &rows);
+        output::table(&["NODE", "SUBNET", "ADDRESS", "VTEP", "WAY", "NEXT HOP", "STATE"], &rows);
     }
     for refused in &listing.refused {
         println!();
@@ -71,7 +71,7 @@ fn print(listing: &Listing) {
 fn row(row: &Row) -> Vec<String> {
     let Row { peer, programmed } = row;
     let state = match (peer.next_hop, programmed) {
-        (None, _) => "no route",
+        (None, _) => "unreachable",
         (Some(_), true) => "ready",
         (Some(_), false) => "pending",
     };
@@ -79,7 +79,8 @@ fn row(row: &Row) -> Vec<String> {
         peer.node_name.clone(),
         peer.subnet.clone(),
         peer.public_ip.to_string(),
-        peer.vtep_mac.clone(),
+        peer.vtep_mac.clone().unwrap_or_else(|| "-".to_owned()),
+        peer.mode.name().to_owned(),
         peer.next_hop.map_or_else(|| "-".to_owned(), |hop| hop.to_string()),
         state.to_owned(),
     ]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use tartan_core::state::{AgentState, LOCK_FILE};
+use tartan_core::state::{AgentState, LOCK_FILE, PeerWay};
 use tartan_datapath::{HookState, NodeHook, Pods, node_hook_state, pod_attached, pod_pins};
 
 use crate::output::{self, Format};
@@ -66,9 +66,11 @@ fn programs(agent: &AgentState, problems: &mut Vec<String>) -> Result<Vec<Hook>>
     let mut hooks = Vec::new();
     for hook in NodeHook::ALL {
         let device = match hook {
-            NodeHook::UplinkIngress => &agent.uplink,
-            NodeHook::OverlayEgress | NodeHook::OverlayIngress => &agent.overlay,
+            NodeHook::UplinkIngress => Some(&agent.uplink),
+            NodeHook::OverlayEgress | NodeHook::OverlayIngress => agent.overlay.as_ref(),
+            NodeHook::UplinkEgress => agent.is_direct.then_some(&agent.uplink),
         };
+        let Some(device) = device else { continue };
         let state = match node_hook_state(hook, device.ifindex)? {
             HookState::InPlace => "in place".to_owned(),
             HookState::Missing => "missing".to_owned(),
@@ -82,6 +84,20 @@ fn programs(agent: &AgentState, problems: &mut Vec<String>) -> Result<Vec<Hook>>
         hooks.push(Hook { program, interface: device.name.clone(), state });
     }
     Ok(hooks)
+}
+
+/// The backend, and how many peers are reached which way.
+fn backend(agent: &AgentState) -> String {
+    let count = |way| agent.peers.iter().filter(|peer| peer.mode == way).count();
+    let (tunnel, direct) = (count(PeerWay::Tunnel), count(PeerWay::Direct));
+    match (agent.overlay.is_some(), agent.is_direct) {
+        (true, false) => format!("{}, everything through the tunnel", agent.backend),
+        (true, true) => format!(
+            "{} with DirectRouting: {direct} peers on the link without the tunnel, {tunnel} through it",
+            agent.backend
+        ),
+        (false, _) => format!("{}, no tunnel: {direct} peers on the link", agent.backend),
+    }
 }
 
 /// The agent holds a lock for as long as it lives.
@@ -110,18 +126,14 @@ fn print(status: &Status) {
     }
     let uplink = &agent.uplink;
     line("uplink", format!("{} {} MTU {}", uplink.name, uplink.address, uplink.mtu));
-    line(
-        "overlay",
-        format!(
-            "{} ({}) MTU {}, VNI {}, UDP port {}, MAC {}",
-            agent.overlay.name,
-            agent.overlay_kind,
-            agent.overlay.mtu,
-            agent.vni,
-            agent.port,
-            agent.vtep_mac
-        ),
-    );
+    line("backend", backend(agent));
+    if let Some(overlay) = &agent.overlay {
+        let vtep_mac = agent.vtep_mac.as_deref().unwrap_or_default();
+        let (vni, port) = (agent.vni.unwrap_or_default(), agent.port.unwrap_or_default());
+        let (name, kind, mtu) = (&overlay.name, &agent.overlay_kind, overlay.mtu);
+        let text = format!("{name} ({kind}) MTU {mtu}, VNI {vni}, UDP port {port}, MAC {vtep_mac}");
+        line("overlay", text);
+    }
     if agent.public_ip != uplink.address {
         line("published", agent.public_ip.to_string());
     }

@@ -21,6 +21,8 @@ pub enum NodeHook {
     OverlayEgress,
     /// What comes up from the overlay device.
     OverlayIngress,
+    /// What leaves by the uplink.
+    UplinkEgress,
 }
 
 /// Whether a hook does what it should.
@@ -40,7 +42,8 @@ impl NodeHook {
     /// All of them, in the order in which they are attached. The guard comes last: what is under
     /// way on a device that was flannel's carries no judgement of ours yet, and a new device is
     /// down until all of them are there.
-    pub const ALL: [Self; 3] = [Self::UplinkIngress, Self::OverlayEgress, Self::OverlayIngress];
+    pub const ALL: [Self; 4] =
+        [Self::UplinkIngress, Self::OverlayEgress, Self::OverlayIngress, Self::UplinkEgress];
 
     /// The program that belongs there.
     #[must_use]
@@ -49,13 +52,14 @@ impl NodeHook {
             Self::UplinkIngress => ProgramName::UplinkIngress,
             Self::OverlayEgress => ProgramName::OverlayEgress,
             Self::OverlayIngress => ProgramName::OverlayIngress,
+            Self::UplinkEgress => ProgramName::UplinkEgress,
         }
     }
 
     const fn attach_type(self) -> TcAttachType {
         match self {
             Self::UplinkIngress | Self::OverlayIngress => TcAttachType::Ingress,
-            Self::OverlayEgress => TcAttachType::Egress,
+            Self::OverlayEgress | Self::UplinkEgress => TcAttachType::Egress,
         }
     }
 }

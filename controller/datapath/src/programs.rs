@@ -27,16 +27,19 @@ pub enum ProgramName {
     OverlayIngress,
     /// Ingress of the uplink.
     UplinkIngress,
+    /// Egress of the uplink, where peers are reached without a tunnel.
+    UplinkEgress,
 }
 
 impl ProgramName {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::PodEgress,
         Self::PodIngress,
         Self::OverlayEgress,
         Self::OverlayIngress,
         Self::UplinkIngress,
+        Self::UplinkEgress,
     ];
 
     /// The name.
@@ -48,6 +51,7 @@ impl ProgramName {
             Self::OverlayEgress => "overlay_egress",
             Self::OverlayIngress => "overlay_ingress",
             Self::UplinkIngress => "uplink_ingress",
+            Self::UplinkEgress => "uplink_egress",
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Verdict {
     ToPod,
     /// Onto the wire, encapsulated.
     ToWire,
+    /// Onto the wire as it is.
+    ToLink,
     /// Into the host stack, decapsulated.
     ToStack,
 }
@@ -35,7 +37,7 @@ impl Verdict {
         match self {
             Self::Next | Self::ToDevice(_) => -1,
             Self::Drop(_) => 2,
-            Self::ToPod | Self::ToWire | Self::ToStack => 7,
+            Self::ToPod | Self::ToWire | Self::ToLink | Self::ToStack => 7,
         }
     }
 }
@@ -60,6 +62,10 @@ pub fn run<M: Maps>(
         }
         Hook::OverlayEgress => overlay_egress(frame, meta, config, maps, identification),
         Hook::UplinkIngress => uplink_ingress(frame, meta, config, maps),
+        Hook::UplinkEgress => {
+            hook::uplink_egress(&frame[..], meta, config, maps);
+            Verdict::Next
+        }
     }
 }
 
@@ -80,6 +86,12 @@ fn pod_egress<M: Maps>(
         PodEgress::Local(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
             Verdict::ToPod
+        }
+        PodEgress::Direct(_) => {
+            if let Some(ip) = frame[ETH_LEN..].first_chunk_mut::<IPV4_LEN>() {
+                ipv4::decrement_ttl(ip);
+            }
+            Verdict::ToLink
         }
         PodEgress::Encapsulate(peer, open) => {
             encapsulate(frame, peer, open, identification, true);
@@ -118,12 +130,16 @@ fn uplink_ingress<M: Maps>(
     maps: &M,
 ) -> Verdict {
     match hook::uplink_ingress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
-        UplinkIngress::Foreign => Verdict::Next,
+        UplinkIngress::Foreign | UplinkIngress::LinkStack(_) => Verdict::Next,
         UplinkIngress::Device(tag) => Verdict::ToDevice(tag),
         UplinkIngress::Drop(reason) => Verdict::Drop(reason),
         UplinkIngress::Pod(pod, tos) => {
             frame.drain(ETH_LEN..OUTER_LEN);
             forward(frame, pod.host_mac, pod.pod_mac, tos, true);
+            Verdict::ToPod
+        }
+        UplinkIngress::LinkPod(pod) => {
+            forward(frame, pod.host_mac, pod.pod_mac, None, true);
             Verdict::ToPod
         }
         UplinkIngress::Stack(_, tos) => {

@@ -13,10 +13,10 @@ use crate::packets::{
     ACK, FIN_ACK, SYN, SYN_ACK, fix_checksum, frame, ping, tcp_packet, tunnel, udp_packet,
     unreachable,
 };
-use crate::{Case, Hook, device};
+use crate::{Case, Hook, device, link};
 
-const WEB: (u16, u16) = (40_000, 80);
-const ANSWER: (u16, u16) = (80, 40_000);
+pub(crate) const WEB: (u16, u16) = (40_000, 80);
+pub(crate) const ANSWER: (u16, u16) = (80, 40_000);
 
 /// The whole table.
 #[must_use]
@@ -27,6 +27,7 @@ pub fn cases() -> Vec<Case> {
         host_sends(),
         arrivals(),
         device::cases(),
+        link::cases(),
         refused_arrivals(),
         mutations(),
     ]
@@ -37,12 +38,12 @@ pub(crate) fn case(name: &'static str, hook: Hook, frame: Vec<u8>, expected: Ver
     Case { name, hook, frame, gso_size: 0, direct: false, expected }
 }
 
-fn direct(case: Case) -> Case {
+pub(crate) fn direct(case: Case) -> Case {
     Case { direct: true, ..case }
 }
 
 /// As a pod sends it.
-fn sent(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn sent(packet: &[u8]) -> Vec<u8> {
     frame(POD_MAC, HOST_MAC, packet)
 }
 

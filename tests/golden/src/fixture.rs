@@ -1,10 +1,11 @@
-//! One node, its two pods and its two peers.
+//! One node, its two pods and its peers.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use tartan_common::abi::{
-    Abi, FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PeerSpec, PodEntry, SourceCheck,
+    Abi, FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PeerMode, PeerSpec, PodEntry,
+    SourceCheck,
 };
 use tartan_common::event::Event;
 use tartan_common::flow::Tuple;
@@ -23,6 +24,16 @@ pub const POD: NetAddr = NetAddr::from_octets([10, 244, 1, 2]);
 pub const NEIGHBOUR: NetAddr = NetAddr::from_octets([10, 244, 1, 3]);
 /// A pod of the peer.
 pub const REMOTE: NetAddr = NetAddr::from_octets([10, 244, 2, 2]);
+/// A node on the link, reached without a tunnel.
+pub const LINKED: NetAddr = NetAddr::from_octets([172, 30, 0, 13]);
+/// A pod of the node on the link.
+pub const LINK_POD: NetAddr = NetAddr::from_octets([10, 244, 3, 2]);
+/// A node behind a router.
+pub const ROUTED: NetAddr = NetAddr::from_octets([172, 31, 0, 14]);
+/// A pod of the node behind a router.
+pub const FAR_POD: NetAddr = NetAddr::from_octets([10, 244, 4, 2]);
+/// The router.
+pub const ROUTER: NetAddr = NetAddr::from_octets([172, 30, 0, 1]);
 /// A pod of nobody.
 pub const NOWHERE: NetAddr = NetAddr::from_octets([10, 244, 77, 2]);
 /// Somewhere outside the pod network.
@@ -93,7 +104,11 @@ impl Memory {
         let subnet = NetAddr::from_octets([10, 244, 2, 0]);
         Self {
             pods: BTreeMap::from([(POD, pod), (NEIGHBOUR, pod)]),
-            peers: BTreeMap::from([(subnet, peer())]),
+            peers: BTreeMap::from([
+                (subnet, peer(PEER, PEER, PeerMode::Tunnel)),
+                (NetAddr::from_octets([10, 244, 3, 0]), peer(LINKED, LINKED, PeerMode::Direct)),
+                (NetAddr::from_octets([10, 244, 4, 0]), peer(ROUTED, ROUTER, PeerMode::Tunnel)),
+            ]),
             nodes: BTreeMap::from([(PEER, NodeEntry { subnet, mask: NetAddr::mask(24) })]),
             flows: RefCell::default(),
             now: 0,
@@ -113,19 +128,20 @@ impl Default for Memory {
     }
 }
 
-fn peer() -> Peer {
+fn peer(remote: NetAddr, next_hop: NetAddr, mode: PeerMode) -> Peer {
     let vni = Vni::new(u64::from(VNI));
     Peer::new(&PeerSpec {
         local: NODE,
-        remote: PEER,
+        remote,
         local_mac: VTEP,
         remote_mac: PEER_VTEP,
         vni: vni.unwrap_or_else(|_| unreachable!("the fixture's identifier is legal")),
         port: PORT,
         ttl: 64,
-        next_hop: PEER,
+        next_hop,
         uplink_ifindex: 1,
         mtu: MTU,
+        mode,
     })
 }
 

@@ -10,6 +10,7 @@ mod apply;
 mod cases;
 mod device;
 pub mod fixture;
+mod link;
 pub mod packets;
 mod prepare;
 mod table;
@@ -29,6 +30,8 @@ pub enum Hook {
     OverlayEgress,
     /// A frame arrives on the uplink.
     UplinkIngress,
+    /// A frame leaves by the uplink.
+    UplinkEgress,
 }
 
 impl Hook {
@@ -40,6 +43,7 @@ impl Hook {
             Self::PodIngress => "pod_ingress",
             Self::OverlayEgress => "overlay_egress",
             Self::UplinkIngress => "uplink_ingress",
+            Self::UplinkEgress => "uplink_egress",
         }
     }
 }

@@ -5,7 +5,7 @@ use tartan_common::flow::{Kind, Tuple, classify};
 use tartan_common::wire::ipv4::Ipv4Header;
 use tartan_common::wire::{Frame, INNER_AT, IP_AT, IPV4_LEN, Inner};
 
-use crate::fixture::Memory;
+use crate::fixture::{Memory, NODE};
 use crate::{Case, Hook};
 
 impl Case {
@@ -23,9 +23,23 @@ impl Case {
             return None;
         }
         match self.hook {
-            Hook::UplinkIngress => tuple(&Inner::new(&self.frame[..], INNER_AT)),
-            Hook::PodEgress | Hook::PodIngress | Hook::OverlayEgress => tuple(&self.frame[..]),
+            Hook::UplinkIngress if self.is_tunnelled() => {
+                tuple(&Inner::new(&self.frame[..], INNER_AT))
+            }
+            Hook::UplinkIngress
+            | Hook::PodEgress
+            | Hook::PodIngress
+            | Hook::OverlayEgress
+            | Hook::UplinkEgress => tuple(&self.frame[..]),
         }
+    }
+}
+
+impl Case {
+    /// Whether the frame is for this node itself: nothing but the tunnel's packets is.
+    fn is_tunnelled(&self) -> bool {
+        let head = self.frame.window::<IPV4_LEN>(IP_AT).map(Ipv4Header::parse);
+        head.is_some_and(|ip| ip.destination == NODE)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use tartan_common::Mac;
 use tartan_common::hook::{Meta, UNJUDGED};
 
 use crate::apply::{Verdict, run};
@@ -34,6 +35,7 @@ fn render_case(case: &Case, text: &mut String) {
         Verdict::ToDevice(tag) => format!("to the device with tag {tag:04x}"),
         Verdict::ToPod => "to the pod".to_owned(),
         Verdict::ToWire => "to the wire".to_owned(),
+        Verdict::ToLink => "to the link as it is".to_owned(),
         Verdict::ToStack => "to the stack".to_owned(),
     };
     // Writing into a string cannot fail.
@@ -49,7 +51,10 @@ impl Case {
     #[must_use]
     pub fn meta(&self) -> Meta {
         let len = u32::try_from(self.frame.len()).unwrap_or(u32::MAX);
-        Meta { len, gso_size: self.gso_size, ifindex: POD_IFINDEX, tag: 0, in_vlan: false }
+        // The loopback device's own address is zero.
+        let for_us = self.frame.starts_with(&Mac::default().0);
+        let (gso_size, ifindex) = (self.gso_size, POD_IFINDEX);
+        Meta { len, gso_size, ifindex, tag: 0, in_vlan: false, for_us }
     }
 }
 

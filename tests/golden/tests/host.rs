@@ -72,7 +72,7 @@ fn mirrored() -> (tartan_common::abi::NodeConfig, Memory) {
 proptest! {
     #[test]
     fn noise_never_panics(noise: Vec<u8>, direct: bool, gso_size in prop::sample::select(vec![0_u32, 1398])) {
-        for hook in [Hook::PodEgress, Hook::PodIngress, Hook::OverlayEgress, Hook::UplinkIngress] {
+        for hook in [Hook::PodEgress, Hook::PodIngress, Hook::OverlayEgress, Hook::UplinkIngress, Hook::UplinkEgress] {
             for case in cases().iter().filter(|case| case.hook == hook).take(3) {
                 let mut frame = case.frame.clone();
                 for (at, byte) in noise.iter().enumerate() {
@@ -85,7 +85,7 @@ proptest! {
                     case.prepare(&config(), &maps);
                 }
                 let len = u32::try_from(frame.len()).unwrap();
-                let meta = Meta { len, gso_size, ifindex: POD_IFINDEX, tag: 0, in_vlan: false };
+                let meta = Meta { len, gso_size, ifindex: POD_IFINDEX, tag: 0, in_vlan: false, for_us: true };
                 run(hook, &mut frame, &meta, &config(), &maps, 0);
             }
         }
@@ -110,6 +110,7 @@ proptest! {
             ifindex: POD_IFINDEX,
             tag: 0,
             in_vlan: false,
+            for_us: true,
         };
         let here = Memory::new();
         let verdict = run(Hook::PodEgress, &mut sent.clone(), &meta(&sent), &config(), &here, 0);

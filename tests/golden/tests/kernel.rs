@@ -28,7 +28,13 @@ struct Kernel {
 impl Kernel {
     fn load() -> Self {
         let mut ebpf = EbpfLoader::new().load(tartan_datapath::object()).unwrap();
-        for hook in [Hook::PodEgress, Hook::PodIngress, Hook::OverlayEgress, Hook::UplinkIngress] {
+        for hook in [
+            Hook::PodEgress,
+            Hook::PodIngress,
+            Hook::OverlayEgress,
+            Hook::UplinkIngress,
+            Hook::UplinkEgress,
+        ] {
             program(&mut ebpf, hook).load().unwrap();
         }
         let mut kernel = Self { ebpf };

@@ -78,12 +78,24 @@ impl Lease {
     /// # Errors
     /// When there is none.
     pub fn withdraw(&self) -> Result<()> {
-        Ok(fs::remove_file(Path::new(paths::LEASES).join(self.file_name()))?)
+        Self::remove(self.subnet)
+    }
+
+    /// Takes any lease of this subnet back.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn remove(subnet: Ipv4Net) -> Result<()> {
+        Ok(fs::remove_file(Path::new(paths::LEASES).join(file_name(subnet)))?)
     }
 
     /// `10.244.1.0-24.json`.
     #[must_use]
     pub fn file_name(&self) -> String {
-        format!("{}-{}.json", self.subnet.network(), self.subnet.prefix_len())
+        file_name(self.subnet)
     }
+}
+
+fn file_name(subnet: Ipv4Net) -> String {
+    format!("{}-{}.json", subnet.network(), subnet.prefix_len())
 }

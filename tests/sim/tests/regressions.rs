@@ -7,7 +7,7 @@ use tartan_core::annotations::{
     AnnotationPrefix, Key, LONGEST_VALUE, Networks, NodeRecord, Publication, own_leases,
 };
 use tartan_core::reflector::{Failure, Page, Reflector, ReflectorConfig, Version, parse_page};
-use tartan_core::{Timestamp, VxlanData};
+use tartan_core::{LeaseBackend, Timestamp, VxlanData};
 use tartan_sim::fuzz::is_fit_for_a_log;
 use tartan_sim::mutant::Mutant;
 use tartan_sim::runner::{explain, run};
@@ -25,7 +25,8 @@ fn seed_1_a_long_annotation_on_the_own_node_does_not_keep_its_agent_out() {
     record.annotate(Key::SubnetManager, &"x".repeat(LONGEST_VALUE + 1));
     assert!(record.fault.is_some());
     let vni = tartan_common::Vni::new(u64::from(VNI)).ok();
-    let backend = VxlanData { vni, vtep_mac: tartan_common::Mac::local([1; 6]) };
+    let vtep_mac = tartan_common::Mac::local([1; 6]);
+    let backend = LeaseBackend::Vxlan(VxlanData { vni, vtep_mac });
     let publication =
         Publication { public_ip: std::net::Ipv4Addr::new(172, 30, 0, 1), backend, ipv6: None };
     let own = own_leases(&record, &publication, Networks { v4: NETWORK, v6: None });

@@ -24,15 +24,19 @@ pub(super) struct Address {
 impl Host {
     /// Every address, in the kernel's order.
     pub(super) async fn all_addresses(&self) -> Result<Vec<Address>, HostError> {
-        let messages: Vec<_> = self
-            .handle
+        let messages = self.all_address_messages().await?;
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    /// The same, in netlink's words.
+    pub(super) async fn all_address_messages(&self) -> Result<Vec<AddressMessage>, HostError> {
+        self.handle
             .address()
             .get()
             .execute()
             .try_collect()
             .await
-            .map_err(|e| HostError::netlink("cannot list addresses", &e))?;
-        Ok(messages.iter().filter_map(Address::from_message).collect())
+            .map_err(|e| HostError::netlink("cannot list addresses", &e))
     }
 
     /// The IPv4 addresses of a link with their prefix lengths.

@@ -154,6 +154,25 @@ impl Host {
             })
     }
 
+    /// Removes overlay devices that we made, but the one of this name. Where there is no tunnel,
+    /// or another one than before, nothing needs them, and their route must not lead astray.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn remove_overlays_but(&self, keep: Option<&str>) -> Result<Vec<String>, HostError> {
+        let mut removed = Vec::new();
+        for link in self.links().await? {
+            if keep == Some(link.name.as_str()) || !is_ours(&link) {
+                continue;
+            }
+            self.handle.link().del(link.ifindex).execute().await.map_err(|e| {
+                HostError::netlink(format!("cannot remove the device {}", link.name), &e)
+            })?;
+            removed.push(link.name);
+        }
+        Ok(removed)
+    }
+
     async fn create_overlay(&self, spec: &OverlaySpec) -> Result<Link, HostError> {
         let message = vxlan_message(spec);
         match self.handle.link().add(message).execute().await {
@@ -235,6 +254,16 @@ fn kind(link: &Link, port: u16) -> Result<OverlayKind, HostError> {
         ));
     }
     Ok(OverlayKind::Classic)
+}
+
+/// Whether we made a device: nobody else gives one of flannel's names to a vxlan device in
+/// collect-metadata mode.
+fn is_ours(link: &Link) -> bool {
+    let (Some(InfoKind::Vxlan), Some(InfoData::Vxlan(settings))) = (&link.kind, &link.data) else {
+        return false;
+    };
+    let is_named_so = link.name.starts_with("flannel.") && vni_of(&link.name).is_some();
+    is_named_so && link.is_noarp && Settings::read(settings).external
 }
 
 /// The device's name carries the identifier: `flannel.<VNI>`.

@@ -1,12 +1,15 @@
 //! The host's way to the pods, and the pods' own links: what stands around the programs.
 
 use anyhow::{Context as _, Result};
+use tartan_common::Mtu;
+use tartan_core::desired::Desired;
 use tartan_core::subnet_env::SubnetEnv;
 use tartan_datapath::Pods;
 use tracing::{info, warn};
 
 use super::Node;
-use crate::host::{Overlay, OverlaySpec};
+use super::tunnel::{Link, Tunnel};
+use crate::host::RouteChanges;
 use crate::store::{LeaseStore, OwnLeases};
 
 impl<S: LeaseStore> Node<S> {
@@ -31,10 +34,33 @@ impl<S: LeaseStore> Node<S> {
     /// What the host stack needs to reach the pod network.
     pub(super) async fn connect_host(
         &self,
-        spec: &OverlaySpec,
-        overlay: &Overlay,
+        link: &Link<'_>,
+        tunnel: Option<&Tunnel>,
         own: &OwnLeases,
+        desired: &Desired,
     ) -> Result<()> {
+        let network = self.settings.conf.network();
+        let routes = &desired.routes;
+        let changes = self.host.ensure_peer_routes(network, routes, link.uplink.ifindex).await?;
+        if changes != RouteChanges::default() {
+            info!(
+                added = changes.added,
+                removed = changes.removed,
+                "changed the routes to nodes that are reached without a tunnel"
+            );
+        }
+        let gateway = tunnel.is_none().then(|| own.v4.subnet.gateway());
+        if self.host.ensure_gateway(network, gateway).await? {
+            info!(?gateway, "changed the gateway's address on the loopback device");
+        }
+        match tunnel {
+            Some(tunnel) => self.connect_tunnel(tunnel, own).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn connect_tunnel(&self, tunnel: &Tunnel, own: &OwnLeases) -> Result<()> {
+        let Tunnel { spec, overlay } = tunnel;
         let subnet = own.v4.subnet;
         let addresses = [subnet.first_address(), subnet.gateway()];
         let raised = self.host.raise_overlay(spec, &addresses).await?;
@@ -51,11 +77,11 @@ impl<S: LeaseStore> Node<S> {
         Ok(())
     }
 
-    pub(super) fn write_subnet_env(&self, spec: &OverlaySpec, own: &OwnLeases) -> Result<()> {
+    pub(super) fn write_subnet_env(&self, mtu: Mtu, own: &OwnLeases) -> Result<()> {
         let conf = &self.settings.conf;
         let subnet = own.v4.subnet;
-        let mut env =
-            SubnetEnv::ipv4(conf.network(), subnet, spec.mtu.get(), self.settings.rules.ip_masq);
+        let ip_masq = self.settings.rules.ip_masq;
+        let mut env = SubnetEnv::ipv4(conf.network(), subnet, mtu.get(), ip_masq);
         if let (Some(network), Some(lease)) = (conf.ipv6_network, &own.v6) {
             env.add_ipv6(network, lease.subnet);
         }
@@ -65,7 +91,7 @@ impl<S: LeaseStore> Node<S> {
         }
         env.write(path)
             .with_context(|| format!("Failed to write subnet file {}", path.display()))?;
-        info!(file = %path.display(), subnet = %subnet.net(), mtu = %spec.mtu, "wrote the subnet file");
+        info!(file = %path.display(), subnet = %subnet.net(), %mtu, "wrote the subnet file");
         Ok(())
     }
 }

@@ -3,15 +3,17 @@
 
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result};
-use tartan_common::Mac;
+use anyhow::{Context as _, Result, ensure};
+use tartan_common::{Mac, Vni};
+use tartan_core::net_conf::VxlanConf;
 use tartan_core::subnet_env::previous_subnet;
-use tartan_core::{LeaseBackend, VxlanData};
+use tartan_core::{Backend, LeaseBackend, VxlanData};
 use tracing::{info, warn};
 
 use super::Node;
 use crate::host::{Uplink, UplinkChoice};
 use crate::preflight;
+use crate::settings::overlay_name;
 use crate::store::{
     LeaseRequest, LeaseRequest6, LeaseStore, Notice, NoticeKind, OwnLeases, StoreError, Wishes,
 };
@@ -75,7 +77,7 @@ impl<S: LeaseStore> Node<S> {
             warn!(%error, subnet = %own.v4.subnet.net(), "keeping what the node holds");
         }
         self.objection = objection;
-        own.v4.backend = LeaseBackend::Vxlan(request.backend);
+        own.v4.backend = request.backend.clone();
         Ok(own)
     }
 
@@ -100,30 +102,36 @@ impl<S: LeaseStore> Node<S> {
 
     async fn request(&mut self, uplink: &Uplink) -> Result<LeaseRequest> {
         let settings = &self.settings;
-        let vni = Some(settings.conf.backend.vni);
         let previous = previous_subnet(&settings.subnet_file);
         let (node_name, pool) = (settings.node_name.clone(), settings.conf.pool);
         let network6 = settings.conf.ipv6_network;
-        let (mac, mac6) = self.macs().await?;
+        let (backend, backend6) = self.backends(uplink).await?;
         let ipv6 = uplink.public_ipv6.zip(network6).map(|(public_ip, network)| LeaseRequest6 {
             public_ip,
-            backend: VxlanData { vni, vtep_mac: mac6 },
+            backend: backend6,
             network,
         });
-        Ok(LeaseRequest {
-            node_name,
-            public_ip: uplink.public_ip,
-            backend: VxlanData { vni, vtep_mac: mac },
-            pool,
-            previous,
-            ipv6,
-        })
+        Ok(LeaseRequest { node_name, public_ip: uplink.public_ip, backend, pool, previous, ipv6 })
+    }
+
+    /// How the node wants to be reached, by IPv4 and by IPv6.
+    async fn backends(&mut self, uplink: &Uplink) -> Result<(LeaseBackend, LeaseBackend)> {
+        match self.settings.conf.backend {
+            Backend::Vxlan(VxlanConf { vni, port, .. }) => {
+                let (mac, mac6) = self.macs(vni, port).await?;
+                let data = |mac| LeaseBackend::Vxlan(VxlanData::new(vni, mac));
+                Ok((data(mac), data(mac6)))
+            }
+            Backend::HostGw(_) => {
+                not_behind_nat(uplink)?;
+                Ok((LeaseBackend::HostGw, LeaseBackend::HostGw))
+            }
+        }
     }
 
     /// The addresses of the VTEPs: of the device that is there, else as published last, else new.
-    async fn macs(&mut self) -> Result<(Mac, Mac)> {
-        let name = self.settings.overlay_name();
-        let port = self.settings.conf.backend.port;
+    async fn macs(&mut self, vni: Vni, port: u16) -> Result<(Mac, Mac)> {
+        let name = overlay_name(vni);
         let device = self.host.overlay_mac(&name, port).await?;
         if device.is_none() && self.last.is_none() {
             preflight::port_is_free(port)?;
@@ -144,6 +152,20 @@ impl<S: LeaseStore> Node<S> {
         self.new_macs = Some(macs);
         Ok(macs)
     }
+}
+
+/// Nodes without a tunnel send to each other's interfaces.
+fn not_behind_nat(uplink: &Uplink) -> Result<()> {
+    ensure!(
+        uplink.public_ip == uplink.address,
+        "your PublicIP ({}) differs from interface IP ({} of {}), meaning that probably you're on \
+         a NAT, which is not supported by host-gw backend: remove --public-ip, choose another \
+         --iface, or use Backend.Type \"vxlan\"",
+        uplink.public_ip,
+        uplink.address,
+        uplink.name
+    );
+    Ok(())
 }
 
 /// A random locally administered address, as the kernel would give the device.

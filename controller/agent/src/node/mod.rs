@@ -12,23 +12,25 @@ mod memory;
 mod report;
 mod rules;
 mod tables;
+mod tunnel;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tartan_common::{Mac, Mtu};
+use tartan_common::Mac;
 use tartan_core::conflict::{self, Observer, Peers};
 use tartan_core::desired::{self, Desired, HostFacts};
 use tartan_core::state::{AgentState, STATE_FILE};
-use tartan_datapath::{Adoption, NodeHook, attach_node_hook, ensure_programs};
+use tartan_datapath::{Adoption, NodeHook, attach_node_hook, detach_node_hook, ensure_programs};
 use tracing::{info, warn};
 
 use self::fast_path::Gate;
 use self::memory::Memory;
 use self::tables::{KnownPods, Tables, Trust};
+use self::tunnel::{Link, Tunnel};
 use crate::firewall::Firewall;
 use crate::health::{Check, Health};
-use crate::host::{Host, Overlay, OverlaySpec, Uplink};
+use crate::host::Host;
 use crate::settings::Settings;
 use crate::store::{LeaseStore, Notice, NoticeKind, OwnLeases, Snapshot, Wishes};
 
@@ -141,32 +143,31 @@ impl<S: LeaseStore> Node<S> {
         self.check = Check::Lease;
         let own = self.hold(&uplink).await?;
         self.check = Check::Overlay;
-        let spec = overlay_spec(&self.settings, &own, &uplink)?;
-        let overlay = self.host.ensure_overlay(&spec).await?;
-        if overlay.created {
-            info!(device = spec.name, mtu = %spec.mtu, mac = %overlay.mac, "created the overlay device");
-        }
+        let link = Link::of(&self.settings, &uplink);
+        let tunnel = self.ensure_tunnel(&own, &link).await?;
         self.check = Check::Peers;
         let peers = self.peers(&own).await?;
-        let gate = self.decide_fast_path(&spec);
-        let desired = self.desired(&uplink, &overlay, &spec, &own, &peers, &gate).await?;
+        let gate = self.decide_fast_path(&link, tunnel.as_ref());
+        let desired = self.desired(&link, tunnel.as_ref(), &own, &peers, &gate).await?;
         self.check = Check::Programs;
-        self.program(&uplink, &overlay, &spec, &desired)?;
+        self.program(&link, tunnel.as_ref(), &desired)?;
         self.check = Check::Routes;
-        self.connect_host(&spec, &overlay, &own).await?;
+        self.connect_host(&link, tunnel.as_ref(), &own, &desired).await?;
         self.check = Check::Rules;
-        let firewall = self.establish_rules(&spec, &own, &desired).await?;
+        let firewall = self.establish_rules(&link, tunnel.as_ref(), &own, &desired).await?;
         self.check = Check::Pods;
-        self.repair_pods(&own, overlay.created).await?;
+        let device_is_new = tunnel.as_ref().is_some_and(|tunnel| tunnel.overlay.created);
+        self.repair_pods(&own, device_is_new).await?;
         self.check = Check::SubnetFile;
-        self.write_subnet_env(&spec, &own)?;
+        let pod_mtu = tunnel.as_ref().map_or(link.mtu, |tunnel| tunnel.spec.mtu);
+        self.write_subnet_env(pod_mtu, &own)?;
         let service = self.open_for_pods();
         let pass = report::Pass {
             settings: &self.settings,
             own: &own,
-            uplink: &uplink,
-            overlay: &overlay,
-            spec: &spec,
+            link: &link,
+            tunnel: tunnel.as_ref(),
+            pod_mtu,
             peers: &peers,
             faults: self.snapshot.as_ref().map_or(&[], |all| &all.faults),
             desired: &desired,
@@ -210,7 +211,7 @@ impl<S: LeaseStore> Node<S> {
         let observer = Observer {
             own: &own.v4,
             network: self.settings.conf.network(),
-            vni: self.settings.conf.backend.vni,
+            vni: self.settings.conf.backend.vxlan().map(|tunnel| tunnel.vni),
         };
         let leases = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.leases);
         Ok(conflict::peers(observer, leases))
@@ -218,9 +219,8 @@ impl<S: LeaseStore> Node<S> {
 
     async fn desired(
         &self,
-        uplink: &Uplink,
-        overlay: &Overlay,
-        spec: &OverlaySpec,
+        link: &Link<'_>,
+        tunnel: Option<&Tunnel>,
         own: &OwnLeases,
         peers: &Peers,
         gate: &Gate,
@@ -228,10 +228,10 @@ impl<S: LeaseStore> Node<S> {
         let nodes: Vec<_> = peers.usable.iter().map(|peer| peer.public_ip).collect();
         let next_hops = self.host.next_hops(&nodes).await?;
         let facts = HostFacts {
-            node: uplink.address,
-            overlay_ifindex: overlay.ifindex,
-            vtep_mac: overlay.mac,
-            overlay_mtu: spec.mtu,
+            node: link.uplink.address,
+            uplink_ifindex: link.uplink.ifindex,
+            link_mtu: link.mtu,
+            tunnel: tunnel.map(Tunnel::facts),
             ttl: Host::default_ttl(),
             ports: Host::port_range(),
             next_hops,
@@ -246,9 +246,8 @@ impl<S: LeaseStore> Node<S> {
     /// Programs, tables, hooks, in this order: a hook never runs unconfigured.
     fn program(
         &mut self,
-        uplink: &Uplink,
-        overlay: &Overlay,
-        spec: &OverlaySpec,
+        link: &Link<'_>,
+        tunnel: Option<&Tunnel>,
         desired: &Desired,
     ) -> Result<()> {
         match ensure_programs(self.replace_programs, Some(self.settings.conf.flow_entries))? {
@@ -265,9 +264,11 @@ impl<S: LeaseStore> Node<S> {
         self.replace_programs = false;
         self.fill_tables(desired)?;
         for hook in NodeHook::ALL {
-            let (interface, ifindex) = match hook {
-                NodeHook::UplinkIngress => (&uplink.name, uplink.ifindex),
-                NodeHook::OverlayEgress | NodeHook::OverlayIngress => (&spec.name, overlay.ifindex),
+            let Some((interface, ifindex)) = self.place_of(hook, link, tunnel) else {
+                if detach_node_hook(hook)? {
+                    info!(program = hook.program().as_str(), "detached: nothing needs it any more");
+                }
+                continue;
             };
             let found = attach_node_hook(hook, interface, ifindex)?;
             if found != tartan_datapath::HookState::InPlace {
@@ -275,6 +276,23 @@ impl<S: LeaseStore> Node<S> {
             }
         }
         Ok(())
+    }
+
+    /// The interface that a hook belongs to, by name and index; `None` where it has no work.
+    fn place_of<'a>(
+        &self,
+        hook: NodeHook,
+        link: &Link<'a>,
+        tunnel: Option<&'a Tunnel>,
+    ) -> Option<(&'a str, u32)> {
+        let uplink = (link.uplink.name.as_str(), link.uplink.ifindex);
+        match hook {
+            NodeHook::UplinkIngress => Some(uplink),
+            NodeHook::OverlayEgress | NodeHook::OverlayIngress => {
+                tunnel.map(|tunnel| (tunnel.spec.name.as_str(), tunnel.overlay.ifindex))
+            }
+            NodeHook::UplinkEgress => self.settings.conf.backend.is_direct().then_some(uplink),
+        }
     }
 
     fn fill_tables(&mut self, desired: &Desired) -> Result<()> {
@@ -341,13 +359,3 @@ impl<S: LeaseStore> Node<S> {
     .0.as_deref().unwrap_or("the store has not confirmed its lease")
 )]
 pub struct NotPublished(Option<String>);
-
-/// The overlay device's shape on this uplink.
-fn overlay_spec(settings: &Settings, own: &OwnLeases, uplink: &Uplink) -> Result<OverlaySpec> {
-    let outer: Mtu = settings.conf.backend.mtu.unwrap_or(uplink.mtu);
-    let mtu = outer.inside_tunnel().with_context(|| {
-        format!("the uplink {} with MTU {outer} is too small for a tunnel", uplink.name)
-    })?;
-    let mac = own.v4.vtep_mac().context("the node's own lease has no VTEP MAC address")?;
-    Ok(OverlaySpec { name: settings.overlay_name(), port: settings.conf.backend.port, mtu, mac })
-}

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use tartan_common::Mtu;
 use tartan_common::abi;
-use tartan_core::conflict::Peers;
-use tartan_core::desired::Desired;
+use tartan_core::conflict::{Peer, Peers};
+use tartan_core::desired::{Desired, Obstacle, Unreachable};
 use tartan_core::state::{
-    AgentState, DeviceState, FirewallState, PeerState, RefusedState, UnreadableState,
+    AgentState, DeviceState, FirewallState, PeerState, PeerWay, RefusedState, UnreadableState,
 };
 use tartan_datapath::Build;
 use tracing::{info, warn};
 
 use super::fast_path::Gate;
-use crate::host::{Overlay, OverlaySpec, Uplink};
+use super::tunnel::{Link, Tunnel};
 use crate::settings::Settings;
 use crate::store::{Fault, Notice, NoticeKind, OwnLeases};
 
@@ -20,9 +21,9 @@ use crate::store::{Fault, Notice, NoticeKind, OwnLeases};
 pub(super) struct Pass<'a> {
     pub(super) settings: &'a Settings,
     pub(super) own: &'a OwnLeases,
-    pub(super) uplink: &'a Uplink,
-    pub(super) overlay: &'a Overlay,
-    pub(super) spec: &'a OverlaySpec,
+    pub(super) link: &'a Link<'a>,
+    pub(super) tunnel: Option<&'a Tunnel>,
+    pub(super) pod_mtu: Mtu,
     pub(super) peers: &'a Peers,
     pub(super) faults: &'a [Fault],
     pub(super) desired: &'a Desired,
@@ -34,7 +35,8 @@ pub(super) struct Pass<'a> {
 
 /// The state file's content after a pass that succeeded.
 pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
-    let Pass { settings, own, uplink, overlay, spec, peers, .. } = *pass;
+    let Pass { settings, own, link, tunnel, pod_mtu, peers, .. } = *pass;
+    let (uplink, conf) = (link.uplink, settings.conf.backend.vxlan());
     let Pass { faults, desired, gate, firewall, ready, .. } = *pass;
     let source_check = if desired.config.accepts_any_source() { "sender" } else { "strict" };
     AgentState {
@@ -49,20 +51,23 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
             mtu: uplink.mtu.get(),
             address: uplink.address,
         },
-        overlay: DeviceState {
+        backend: own.v4.backend.type_name().to_owned(),
+        is_direct: settings.conf.backend.is_direct(),
+        overlay: tunnel.map(|Tunnel { spec, overlay }| DeviceState {
             name: spec.name.clone(),
             ifindex: overlay.ifindex,
             mtu: spec.mtu.get(),
             address: own.v4.subnet.first_address(),
-        },
-        overlay_kind: overlay.kind.name().to_owned(),
+        }),
+        overlay_kind: tunnel.map_or("", |tunnel| tunnel.overlay.kind.name()).to_owned(),
+        pod_mtu: pod_mtu.get(),
         network: settings.conf.network().to_string(),
         subnet: own.v4.subnet.net().to_string(),
         subnet6: own.v6.as_ref().map(|lease| lease.subnet.to_string()),
         public_ip: own.v4.public_ip,
-        vtep_mac: overlay.mac.to_string(),
-        vni: settings.conf.backend.vni.get(),
-        port: settings.conf.backend.port,
+        vtep_mac: tunnel.map(|tunnel| tunnel.overlay.mac.to_string()),
+        vni: conf.map(|tunnel| tunnel.vni.get()),
+        port: conf.map(|tunnel| tunnel.port),
         store: store.to_owned(),
         store_trouble: None,
         fast_path: gate.choice.clone(),
@@ -94,16 +99,7 @@ pub(super) fn notices(before: Option<&AgentState>, now: &AgentState) -> Vec<Noti
 }
 
 fn problems(desired: &Desired, mode: abi::FastPath, firewall: &FirewallState) -> Vec<String> {
-    let mut problems: Vec<_> = desired
-        .unreachable
-        .iter()
-        .map(|peer| {
-            format!(
-                "no route to node {} at {}: its pods cannot be reached; add a route to the node",
-                peer.node_name, peer.public_ip
-            )
-        })
-        .collect();
+    let mut problems: Vec<_> = desired.unreachable.iter().map(unreachable).collect();
     problems.extend(firewall.troubles.iter().cloned());
     if mode != abi::FastPath::Off
         && let Err(problem) = crate::host::Host::let_conntrack_be_liberal()
@@ -113,18 +109,39 @@ fn problems(desired: &Desired, mode: abi::FastPath, firewall: &FirewallState) ->
     problems
 }
 
+fn unreachable(one: &Unreachable) -> String {
+    let Peer { node_name, public_ip, .. } = &one.peer;
+    match one.why {
+        Obstacle::NoRoute => format!(
+            "no route to node {node_name} at {public_ip}: its pods cannot be reached; add a route \
+             to the node"
+        ),
+        Obstacle::OffLink => format!(
+            "node {node_name} at {public_ip} is not on the uplink's link, and the host-gw backend \
+             has no tunnel: its pods cannot be reached; use Backend.Type \"vxlan\" with \
+             \"DirectRouting\": true"
+        ),
+    }
+}
+
 fn peer_states(peers: &Peers, desired: &Desired) -> Vec<PeerState> {
-    let state = |peer: &tartan_core::conflict::Peer| PeerState {
+    peers.usable.iter().map(|peer| peer_state(peer, desired)).collect()
+}
+
+fn peer_state(peer: &Peer, desired: &Desired) -> PeerState {
+    let entry = desired.peers.get(&peer.subnet.first_address());
+    PeerState {
         node_name: peer.node_name.clone(),
         subnet: peer.subnet.net().to_string(),
         public_ip: peer.public_ip,
-        vtep_mac: peer.vtep_mac.to_string(),
-        next_hop: desired
-            .peers
-            .get(&peer.subnet.first_address())
-            .map(|entry| entry.next_hop.into()),
-    };
-    peers.usable.iter().map(state).collect()
+        vtep_mac: peer.vtep_mac.map(|mac| mac.to_string()),
+        next_hop: entry.map(|entry| entry.next_hop.into()),
+        mode: match entry.map(abi::Peer::is_direct) {
+            Some(true) => PeerWay::Direct,
+            Some(false) => PeerWay::Tunnel,
+            None => PeerWay::None,
+        },
+    }
 }
 
 fn refused_states(peers: &Peers) -> Vec<RefusedState> {
@@ -151,7 +168,7 @@ pub(super) fn log_changes(before: Option<&AgentState>, now: &AgentState) {
     for peer in changed.iter().take(MOST_LOGGED) {
         info!(
             node = peer.node_name, subnet = peer.subnet, public_ip = %peer.public_ip,
-            mac = peer.vtep_mac, "peer"
+            mac = peer.vtep_mac, way = peer.mode.name(), "peer"
         );
     }
     let lost: Vec<_> = old.values().filter(|peer| !new.contains_key(&peer.subnet)).collect();

@@ -13,8 +13,9 @@ use tracing::info;
 
 use super::Node;
 use super::fast_path::{self, Gate};
+use super::tunnel::{Link, Tunnel};
 use crate::firewall::{FirewallEvents, Request};
-use crate::host::{Blackhole, OverlaySpec};
+use crate::host::Blackhole;
 use crate::settings::Settings;
 use crate::store::{LeaseStore, OwnLeases};
 
@@ -30,9 +31,9 @@ impl<S: LeaseStore> Node<S> {
     }
 
     /// What the gate may do while the rules are as they are.
-    pub(super) fn decide_fast_path(&mut self, spec: &OverlaySpec) -> Gate {
+    pub(super) fn decide_fast_path(&mut self, link: &Link<'_>, tunnel: Option<&Tunnel>) -> Gate {
         self.firewall.look();
-        let scene = scene(&self.settings, &spec.name);
+        let scene = scene(&self.settings, link, tunnel);
         let verdict = match (self.firewall.engine(), self.firewall.tables()) {
             (Engine::NfTables, Ok(tables)) => Ok(assess(tables, &scene)),
             (Engine::NfTables, Err(problem)) => {
@@ -57,7 +58,8 @@ impl<S: LeaseStore> Node<S> {
     /// Our rules, and the blackhole routes: after everything that they presume is in place.
     pub(super) async fn establish_rules(
         &mut self,
-        spec: &OverlaySpec,
+        link: &Link<'_>,
+        tunnel: Option<&Tunnel>,
         own: &OwnLeases,
         desired: &Desired,
     ) -> Result<FirewallState> {
@@ -65,7 +67,7 @@ impl<S: LeaseStore> Node<S> {
         self.firewall.establish(&request)?;
         let mut troubles = self.firewall.leftovers_trouble();
         troubles.extend(self.blackholes(own).await?);
-        let scene = scene(&self.settings, &spec.name);
+        let scene = scene(&self.settings, link, tunnel);
         let tables = self.firewall.tables().unwrap_or_default();
         troubles.extend(obstacles(tables, &scene).iter().map(|obstacle| {
             format!(
@@ -93,7 +95,7 @@ impl<S: LeaseStore> Node<S> {
             ip_masq: asked.ip_masq,
             random_fully: asked.random_fully,
             skips_conntrack: may_skip && is_tracked,
-            tunnel_port: conf.backend.port,
+            tunnel_port: conf.backend.vxlan().map(|tunnel| tunnel.port),
             exempt: conf.non_masquerade.clone(),
             nodes: desired.nodes.keys().copied().collect(),
         };
@@ -128,14 +130,18 @@ impl<S: LeaseStore> Node<S> {
     }
 }
 
-fn scene(settings: &Settings, overlay: &str) -> Scene {
+fn scene(settings: &Settings, link: &Link<'_>, tunnel: Option<&Tunnel>) -> Scene {
     // Pods have no IPv6 traffic yet: its rules decide nothing.
     let networks = [IpNet::V4(settings.conf.network())];
     // Links whose names a CNI configuration chose; none before the first pod.
     let attached =
         tartan_datapath::pod_pins().unwrap_or_default().into_iter().map(|(veth, _)| veth);
-    let devices: Vec<_> = POD_DEVICES.iter().map(ToString::to_string).chain(attached).collect();
-    Scene::new(&networks, overlay, &devices)
+    // Where nodes are reached without a tunnel, pods' packets come and go by the uplink.
+    let uplink = settings.conf.backend.is_direct().then(|| link.uplink.name.clone());
+    let overlay = tunnel.map(|tunnel| tunnel.spec.name.clone());
+    let named = POD_DEVICES.iter().map(ToString::to_string);
+    let devices: Vec<_> = overlay.into_iter().chain(named).chain(attached).chain(uplink).collect();
+    Scene::new(&networks, &devices)
 }
 
 fn subnets(own: &OwnLeases) -> Vec<IpNet> {

@@ -103,7 +103,7 @@ impl DirectoryStore {
 
     /// Writes what is held again if `request` says something else.
     async fn publish(&self, request: &LeaseRequest, held: &Lease) -> Result<Lease, StoreError> {
-        let (public_ip, backend) = (request.public_ip, request.lease_backend());
+        let (public_ip, backend) = (request.public_ip, request.backend.clone());
         let lease = Lease { public_ip, backend, ..held.clone() };
         if lease.same_data(held) {
             return Ok(lease);

@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::Ipv6Net;
 use tartan_common::Mac;
 use tartan_core::alloc::Claimant;
-use tartan_core::{Lease, Lease6, LeaseBackend, PodCidr, SubnetPool, VxlanData};
+use tartan_core::{Lease, Lease6, LeaseBackend, PodCidr, SubnetPool};
 
 pub use self::directory::DirectoryStore;
 pub use self::error::StoreError;
@@ -30,7 +30,7 @@ pub struct LeaseRequest {
     /// Where peers send tunnel packets to, unless the store says otherwise.
     pub public_ip: Ipv4Addr,
     /// How the node wants to be reached.
-    pub backend: VxlanData,
+    pub backend: LeaseBackend,
     /// The pod network, and the subnets to choose from where the store leaves the choice.
     pub pool: SubnetPool,
     /// The subnet of the last `subnet.env`, to be taken again if it is free.
@@ -45,7 +45,7 @@ pub struct LeaseRequest6 {
     /// Where peers send tunnel packets to, unless the store says otherwise.
     pub public_ip: Ipv6Addr,
     /// How the node wants to be reached.
-    pub backend: VxlanData,
+    pub backend: LeaseBackend,
     /// The IPv6 pod network.
     pub network: Ipv6Net,
 }
@@ -149,12 +149,6 @@ impl LeaseRequest {
     #[must_use]
     pub fn claimant(&self) -> Claimant<'_> {
         Claimant { node_name: &self.node_name, public_ip: self.public_ip, previous: self.previous }
-    }
-
-    /// The backend as a lease has it.
-    #[must_use]
-    pub fn lease_backend(&self) -> LeaseBackend {
-        LeaseBackend::Vxlan(self.backend)
     }
 }
 

@@ -7,9 +7,9 @@ use ipnet::Ipv6Net;
 use thiserror::Error;
 
 use super::{Key, NodeRecord, RecordFault};
-use crate::lease::{BACKEND_VXLAN, BackendDataError};
+use crate::lease::BackendDataError;
 use crate::pod_cidr::PodCidrError;
-use crate::{Lease, Lease6, LeaseBackend, PodCidr, VxlanData};
+use crate::{Lease, Lease6, LeaseBackend, PodCidr};
 
 /// Prefix lengths of IPv6 subnets that can hold pods: flannel's bound, and the shortest of ours.
 const IPV6_LENGTHS: std::ops::RangeInclusive<u8> = 16..=126;
@@ -151,11 +151,8 @@ fn address<A: std::str::FromStr>(family: Family, text: &str) -> Result<A, LeaseF
 
 fn backend(record: &NodeRecord, key: Key) -> Result<LeaseBackend, LeaseFault> {
     let backend_type = record.annotation(Key::BackendType).unwrap_or_default();
-    if backend_type != BACKEND_VXLAN {
-        return Ok(LeaseBackend::Other(plain(backend_type)));
-    }
-    let data = VxlanData::from_json(record.annotation(key).unwrap_or_default());
-    data.map(LeaseBackend::Vxlan)
+    let data = record.annotation(key).unwrap_or_default();
+    LeaseBackend::read(&plain(backend_type), data)
         .map_err(|source| LeaseFault::BackendData { key: key.name(), source })
 }
 

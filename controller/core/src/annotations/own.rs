@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::leases::{pod_cidr4, pod_cidr6};
 use super::{Key, LeaseFault, NodeRecord, Publication, published_addresses};
-use crate::{Lease, Lease6, LeaseBackend, PodCidr, VxlanData};
+use crate::{Lease, Lease6, PodCidr, VxlanData};
 
 /// The pod networks of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +107,14 @@ pub fn own_leases(
         subnet: own_subnet4(record, networks.v4)?,
         public_ip,
         node_name: record.name.clone(),
-        backend: LeaseBackend::Vxlan(publication.backend),
+        backend: publication.backend.clone(),
         claimed_at: record.created,
         renewed_at: None,
     };
     let v6 = match (networks.v6, &publication.ipv6, public_ipv6) {
         (Some(network), Some(ipv6), Some(public_ip)) => {
             own_subnet6(record, network).map(|subnet| {
-                let backend = LeaseBackend::Vxlan(ipv6.backend);
+                let backend = ipv6.backend.clone();
                 let (node_name, claimed_at) = (record.name.clone(), record.created);
                 Some(Lease6 { subnet, public_ip, node_name, backend, claimed_at })
             })

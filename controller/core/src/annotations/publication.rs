@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde_json::{Map, Value};
 
 use super::{AnnotationPrefix, Key, NodeRecord};
-use crate::VxlanData;
-use crate::lease::BACKEND_VXLAN;
+use crate::LeaseBackend;
 
 /// What a node has to say about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +13,7 @@ pub struct Publication {
     /// Its address, unless the operator overwrites it.
     pub public_ip: Ipv4Addr,
     /// How it wants to be reached.
-    pub backend: VxlanData,
+    pub backend: LeaseBackend,
     /// The same for IPv6, where the node has it.
     pub ipv6: Option<Publication6>,
 }
@@ -25,7 +24,7 @@ pub struct Publication6 {
     /// Its address, unless the operator overwrites it.
     pub public_ip: Ipv6Addr,
     /// How it wants to be reached.
-    pub backend: VxlanData,
+    pub backend: LeaseBackend,
 }
 
 /// The addresses that are published: the operator's `public-ip-overwrite` before the node's own.
@@ -49,12 +48,12 @@ pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, Strin
     let (public_ip, public_ipv6) = published_addresses(publication, record);
     let mut wanted = vec![
         (Key::SubnetManager, "true".to_owned()),
-        (Key::BackendType, BACKEND_VXLAN.to_owned()),
-        (Key::BackendData, publication.backend.to_json()),
+        (Key::BackendType, publication.backend.type_name().to_owned()),
+        (Key::BackendData, publication.backend.data()),
         (Key::PublicIp, public_ip.to_string()),
     ];
     if let (Some(ipv6), Some(address)) = (&publication.ipv6, public_ipv6) {
-        wanted.push((Key::BackendV6Data, ipv6.backend.to_json()));
+        wanted.push((Key::BackendV6Data, ipv6.backend.data()));
         wanted.push((Key::PublicIpv6, address.to_string()));
     }
     wanted

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use tartan_common::{Mac, Vni};
 
 use super::*;
-use crate::lease::BACKEND_VXLAN;
 use crate::{LeaseBackend, VxlanData};
 
 const MAC: &str = "c6:d2:32:6f:8f:44";
@@ -120,9 +119,9 @@ fn a_pseudo_node_that_publishes_an_address_and_a_mac_alone_is_a_lease() {
 fn other_backends_are_named_without_what_a_log_cannot_take() {
     let of = |value| match to_leases(&with(Key::BackendType, value)).v4.unwrap().unwrap().backend {
         LeaseBackend::Other(name) => name,
-        LeaseBackend::Vxlan(_) => BACKEND_VXLAN.to_owned(),
+        LeaseBackend::Vxlan(_) | LeaseBackend::HostGw => panic!("{value:?} is known"),
     };
-    assert_eq!(of(Some("host-gw")), "host-gw");
+    assert_eq!(of(Some("wireguard")), "wireguard");
     assert_eq!(of(Some("a\x1b[2J\nb")), "a?[2J?b");
     assert_eq!((of(Some("")), of(None)), (String::new(), String::new()));
     assert_eq!(of(Some(&"x".repeat(500))).len(), 32);
@@ -240,7 +239,7 @@ fn a_claim_without_a_date_is_the_youngest() {
 fn publication() -> Publication {
     Publication {
         public_ip: "192.0.2.1".parse().unwrap(),
-        backend: VxlanData::new(Vni::new(1).unwrap(), MAC.parse().unwrap()),
+        backend: LeaseBackend::Vxlan(VxlanData::new(Vni::new(1).unwrap(), MAC.parse().unwrap())),
         ipv6: None,
     }
 }
@@ -376,7 +375,9 @@ proptest! {
     #[test]
     fn what_is_published_is_read_back(bytes: [u8; 6], vni in 1_u64..1 << 24, address: u32, prefix_len in 17_u8..=30) {
         let backend = VxlanData::new(Vni::new(vni).unwrap(), Mac::local(bytes));
-        let publication = Publication { backend, public_ip: address.into(), ipv6: None };
+        let wanted_backend = LeaseBackend::Vxlan(backend);
+        let publication =
+            Publication { backend: wanted_backend, public_ip: address.into(), ipv6: None };
         let subnet = Ipv4Net::new([10, 244, 128, 0].into(), prefix_len).unwrap();
         let mut record = bare();
         record.pod_cidrs = vec![subnet.to_string().into()];

@@ -7,7 +7,7 @@ use ipnet::Ipv6Net;
 use tartan_common::{Mac, Vni};
 
 use super::RefusedReason;
-use crate::{Lease6, LeaseBackend, VxlanData};
+use crate::Lease6;
 
 /// What this node knows about itself and the cluster.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +18,8 @@ pub struct Observer6<'a> {
     pub own: Option<&'a Lease6>,
     /// The IPv6 pod network.
     pub network: Ipv6Net,
-    /// The network identifier of the cluster.
-    pub vni: Vni,
+    /// The network identifier of the cluster's tunnel, if it has one.
+    pub vni: Option<Vni>,
 }
 
 /// A lease that passed every check.
@@ -27,10 +27,10 @@ pub struct Observer6<'a> {
 pub struct Peer6 {
     /// The node's pods.
     pub subnet: Ipv6Net,
-    /// Where tunnel packets for the subnet are sent.
+    /// Where packets for the subnet are sent.
     pub public_ip: Ipv6Addr,
-    /// The address that inner frames for the node carry.
-    pub vtep_mac: Mac,
+    /// The address that inner frames for the node carry; `None` where there is no tunnel.
+    pub vtep_mac: Option<Mac>,
     /// The node's name.
     pub node_name: String,
 }
@@ -61,8 +61,8 @@ pub fn peers6(observer: Observer6<'_>, leases: &[Lease6]) -> Peers6 {
     let mut taken = Taken::default();
     for lease in others_by_claim(observer, leases) {
         let judged = judge_alone(observer, lease);
-        match judged.and_then(|data| taken.claim(lease).map(|()| data)) {
-            Ok(data) => result.usable.push(peer(lease, data)),
+        match judged.and_then(|vtep_mac| taken.claim(lease).map(|()| vtep_mac)) {
+            Ok(vtep_mac) => result.usable.push(peer(lease, vtep_mac)),
             Err(why) => result.refused.push(Refused6 { lease: lease.clone(), why }),
         }
     }
@@ -87,7 +87,7 @@ fn others_by_claim<'a>(observer: Observer6<'_>, leases: &'a [Lease6]) -> Vec<&'a
     others
 }
 
-fn judge_alone(observer: Observer6<'_>, lease: &Lease6) -> Result<VxlanData, RefusedReason> {
+fn judge_alone(observer: Observer6<'_>, lease: &Lease6) -> Result<Option<Mac>, RefusedReason> {
     if lease.node_name == observer.node_name {
         return Err(RefusedReason::OurNodeName);
     }
@@ -99,7 +99,8 @@ fn judge_alone(observer: Observer6<'_>, lease: &Lease6) -> Result<VxlanData, Ref
         return Err(RefusedReason::OutsideNetwork { network: network.into() });
     }
     judge_address(network, lease.public_ip)?;
-    judge_backend(observer, lease)
+    let own = observer.own.and_then(|own| own.backend.vtep_mac());
+    super::judge_backend(observer.vni, own, &lease.backend)
 }
 
 fn judge_against_ours(own: &Lease6, lease: &Lease6) -> Result<(), RefusedReason> {
@@ -130,14 +131,6 @@ fn judge_address(network: Ipv6Net, address: Ipv6Addr) -> Result<(), RefusedReaso
     Ok(())
 }
 
-fn judge_backend(observer: Observer6<'_>, lease: &Lease6) -> Result<VxlanData, RefusedReason> {
-    let own = observer.own.and_then(|own| own.backend.vtep_mac());
-    match &lease.backend {
-        LeaseBackend::Vxlan(data) => super::judge_vxlan(observer.vni, own, *data),
-        LeaseBackend::Other(found) => Err(RefusedReason::BackendType { found: found.clone() }),
-    }
-}
-
 /// Addresses and subnets of the claims that hold so far, each with its node.
 #[derive(Default)]
 struct Taken<'a> {
@@ -165,11 +158,11 @@ impl<'a> Taken<'a> {
     }
 }
 
-fn peer(lease: &Lease6, data: VxlanData) -> Peer6 {
+fn peer(lease: &Lease6, vtep_mac: Option<Mac>) -> Peer6 {
     Peer6 {
         subnet: lease.subnet,
         public_ip: lease.public_ip,
-        vtep_mac: data.vtep_mac,
+        vtep_mac,
         node_name: lease.node_name.clone(),
     }
 }
@@ -180,6 +173,7 @@ mod tests {
 
     use super::*;
     use crate::Timestamp;
+    use crate::{LeaseBackend, VxlanData};
 
     fn vni() -> Vni {
         Vni::new(1).unwrap()
@@ -202,7 +196,7 @@ mod tests {
     fn judged(leases: &[Lease6]) -> Peers6 {
         let own = own();
         let network = "fd00::/48".parse().unwrap();
-        peers6(Observer6 { node_name: "me", own: Some(&own), network, vni: vni() }, leases)
+        peers6(Observer6 { node_name: "me", own: Some(&own), network, vni: Some(vni()) }, leases)
     }
 
     fn why(lease: Lease6) -> RefusedReason {
@@ -261,7 +255,7 @@ mod tests {
         ) {
             // Without a lease of our own, lengths may differ.
             let network = "fd00::/48".parse().unwrap();
-            let observer = Observer6 { node_name: "me", own: None, network, vni: vni() };
+            let observer = Observer6 { node_name: "me", own: None, network, vni: Some(vni()) };
             let judged = peers6(observer, &leases);
             for (index, peer) in judged.usable.iter().enumerate() {
                 for other in &judged.usable[index + 1..] {

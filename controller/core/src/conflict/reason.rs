@@ -5,6 +5,8 @@ use std::fmt;
 use ipnet::IpNet;
 use tartan_common::Vni;
 
+use crate::LeaseBackend;
+
 /// Why a lease is no peer. Its text is the caption and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefusedReason {
@@ -41,10 +43,12 @@ pub enum RefusedReason {
         /// The length of ours.
         wanted: u8,
     },
-    /// The node does not speak VXLAN.
+    /// The node's backend is not that of this node.
     BackendType {
-        /// What it speaks.
+        /// The node's.
         found: String,
+        /// Ours.
+        ours: &'static str,
     },
     /// The node's VNI is not ours, so each would drop the other's packets.
     OtherVni {
@@ -63,6 +67,11 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
+    /// The node's backend is not `ours`.
+    pub(super) fn backend_type(found: &LeaseBackend, ours: &'static str) -> Self {
+        Self::BackendType { found: found.type_name().to_owned(), ours }
+    }
+
     /// What is wrong, without a full stop.
     #[must_use]
     pub fn caption(&self) -> String {
@@ -80,7 +89,9 @@ impl RefusedReason {
             Self::UnusableVtepMac => "no device can have this VTEP MAC address".to_owned(),
             Self::OutsideNetwork { network } => format!("the subnet is not part of {network}"),
             Self::PrefixLength { wanted } => format!("the subnet is not a /{wanted}"),
-            Self::BackendType { found } => format!("the backend type is {found:?}, not \"vxlan\""),
+            Self::BackendType { found, ours } => {
+                format!("the backend type is {found:?}, not {ours:?}")
+            }
             Self::OtherVni { theirs, ours } => format!("the VNI is {theirs}, here it is {ours}"),
             Self::UnusableAddress => "no node can have this address".to_owned(),
             Self::AddressInNetwork { network } => {
@@ -118,7 +129,7 @@ impl RefusedReason {
                 "use the same SubnetLen in every node's net-conf (in Kubernetes: one \
                  --node-cidr-mask-size)"
             }
-            Self::BackendType { .. } => "use Backend.Type \"vxlan\" in every node's net-conf",
+            Self::BackendType { .. } => "use the same Backend.Type in every node's net-conf",
             Self::OtherVni { .. } => "use the same Backend.VNI in every node's net-conf",
             Self::UnusableAddress => "set --public-ip on that node",
             Self::AddressInNetwork { .. } => {

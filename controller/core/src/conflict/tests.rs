@@ -27,7 +27,7 @@ fn own() -> Lease {
 fn judged(leases: &[Lease]) -> Peers {
     let own = own();
     let network = "10.244.0.0/16".parse().unwrap();
-    peers(Observer { own: &own, network, vni: vni(1) }, leases)
+    peers(Observer { own: &own, network, vni: Some(vni(1)) }, leases)
 }
 
 fn why(lease: Lease) -> RefusedReason {
@@ -45,7 +45,7 @@ fn other_nodes_are_peers_and_the_own_lease_is_not() {
     let leases = [lease("c", 3, "10.244.3.0/24"), own(), lease("b", 2, "10.244.2.0/24")];
     let judged = judged(&leases);
     assert_eq!((names(&judged), judged.refused.len()), (vec!["b", "c"], 0));
-    assert_eq!(judged.usable[0].vtep_mac, Mac::local([2; 6]));
+    assert_eq!(judged.usable[0].vtep_mac, Some(Mac::local([2; 6])));
 }
 
 #[test]
@@ -63,9 +63,10 @@ fn each_fault_has_its_own_reason() {
         let data = LeaseBackend::Vxlan(VxlanData::new(vni(1), mac));
         assert_eq!(why(with_backend(data)), RefusedReason::UnusableVtepMac);
     }
-    let found = "host-gw".to_owned();
-    let other = LeaseBackend::Other(found.clone());
-    assert_eq!(why(with_backend(other)), RefusedReason::BackendType { found });
+    for other in [LeaseBackend::Other("udp".to_owned()), LeaseBackend::HostGw] {
+        let reason = RefusedReason::backend_type(&other, "vxlan");
+        assert_eq!(why(with_backend(other)), reason);
+    }
     let data = VxlanData::new(vni(2), Mac::local([7; 6]));
     let reason = RefusedReason::OtherVni { theirs: vni(2), ours: vni(1) };
     assert_eq!(why(with_backend(LeaseBackend::Vxlan(data))), reason);
@@ -144,7 +145,7 @@ fn every_reason_has_its_own_caption_and_says_what_to_do() {
         RefusedReason::UnusableVtepMac,
         RefusedReason::OutsideNetwork { network },
         RefusedReason::PrefixLength { wanted: 24 },
-        RefusedReason::BackendType { found: name() },
+        RefusedReason::BackendType { found: name(), ours: "vxlan" },
         RefusedReason::OtherVni { theirs: vni(2), ours: vni(1) },
         RefusedReason::UnusableAddress,
         RefusedReason::AddressInNetwork { network },
@@ -190,7 +191,7 @@ proptest! {
         let judged = judged(&leases);
         for (index, peer) in judged.usable.iter().enumerate() {
             prop_assert!(!peer.subnet.overlaps(own().subnet));
-            prop_assert_ne!(Some(peer.vtep_mac), own().vtep_mac());
+            prop_assert_ne!(peer.vtep_mac, own().vtep_mac());
             prop_assert_ne!(peer.public_ip, own().public_ip);
             for other in &judged.usable[index + 1..] {
                 prop_assert!(!peer.subnet.overlaps(other.subnet));
@@ -221,7 +222,7 @@ proptest! {
             .into_iter()
             .filter(|lease| first.usable.iter().any(|peer| peer.node_name == lease.node_name
                 && peer.subnet == lease.subnet && peer.public_ip == lease.public_ip
-                && Some(peer.vtep_mac) == lease.vtep_mac()))
+                && peer.vtep_mac == lease.vtep_mac()))
             .filter(|lease| !first.refused.iter().any(|refused| refused.lease == *lease))
             .collect();
         let again = judged(&winners);

@@ -21,7 +21,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tartan_common::abi::FlowEntries;
 
-pub use self::backend::{BACKEND_KEYS, DEFAULT_PORT, SourceCheck, VxlanConf};
+pub use self::backend::{BACKEND_KEYS, Backend, DEFAULT_PORT, HostGwConf, SourceCheck, VxlanConf};
 pub use self::error::NetConfError;
 use self::fields::Fields;
 pub use self::pool::SubnetPool;
@@ -80,8 +80,8 @@ pub struct NetConf {
     pub non_masquerade: Vec<IpNet>,
     /// The IPv6 pod network of a dual-stack cluster: leased and published, not forwarded yet.
     pub ipv6_network: Option<Ipv6Net>,
-    /// The tunnel's settings.
-    pub backend: VxlanConf,
+    /// How packets get from node to node.
+    pub backend: Backend,
 }
 
 /// A configuration, and what its author should know about it.

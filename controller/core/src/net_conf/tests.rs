@@ -21,6 +21,11 @@ fn backend(keys: &str) -> String {
     with(&format!(r#""Backend": {{"Type": "vxlan", {keys}}}"#))
 }
 
+/// The settings of the tunnel, which there must be.
+fn tunnel(conf: &NetConf) -> VxlanConf {
+    *conf.backend.vxlan().unwrap()
+}
+
 #[test]
 fn the_stock_configuration_gives_flannels_defaults() {
     let loaded = NetConf::parse(&with(r#""EnableNFTables": false, "Backend": {"Type": "vxlan"}"#));
@@ -29,16 +34,16 @@ fn the_stock_configuration_gives_flannels_defaults() {
     assert_eq!(conf.pool.min().to_string(), "10.244.1.0/24");
     assert_eq!(conf.pool.max().to_string(), "10.244.255.0/24");
     assert_eq!(conf.pool.len(), 255);
-    assert_eq!((conf.backend.vni.get(), conf.backend.port), (1, 8472));
-    assert_eq!((conf.backend.mtu, conf.backend.direct_routing), (None, false));
-    assert_eq!((conf.fast_path, conf.backend.source_check), (FastPath::Auto, SourceCheck::Strict));
+    assert_eq!((tunnel(&conf).vni.get(), tunnel(&conf).port), (1, 8472));
+    assert_eq!((tunnel(&conf).mtu, tunnel(&conf).direct_routing), (None, false));
+    assert_eq!((conf.fast_path, tunnel(&conf).source_check), (FastPath::Auto, SourceCheck::Strict));
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 
 #[test]
 fn an_absent_backend_means_vxlan() {
-    assert_eq!(conf(r#"{"Network": "10.244.0.0/16"}"#).backend.vni.get(), 1);
-    assert_eq!(conf(&with(r#""Backend": null"#)).backend.port, 8472);
+    assert_eq!(tunnel(&conf(r#"{"Network": "10.244.0.0/16"}"#)).vni.get(), 1);
+    assert_eq!(tunnel(&conf(&with(r#""Backend": null"#))).port, 8472);
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn keys_match_in_any_case_and_the_last_wins() {
     let conf = conf(text);
     assert_eq!(conf.pool.min().to_string(), "10.3.5.0/28");
     assert_eq!(conf.pool.max().to_string(), "10.3.8.0/28");
-    assert_eq!((conf.backend.vni.get(), conf.backend.port), (4, 4789));
+    assert_eq!((tunnel(&conf).vni.get(), tunnel(&conf).port), (4, 4789));
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn null_and_zero_mean_not_set() {
            "Backend": {"Type": "vxlan", "Port": 0, "MTU": 0, "VNI": null}"#,
     ));
     assert_eq!(conf.pool.subnet_len(), 24);
-    assert_eq!((conf.backend.port, conf.backend.mtu), (8472, None));
+    assert_eq!((tunnel(&conf).port, tunnel(&conf).mtu), (8472, None));
 }
 
 #[test]
@@ -91,10 +96,9 @@ fn every_key_of_ours_is_read() {
         assert_eq!(conf(&with(&format!(r#""FastPath": "{word}""#))).fast_path, mode);
         assert_eq!(mode.to_string().parse(), Ok(mode));
     }
-    let backend = conf(&backend(
+    let backend = tunnel(&conf(&backend(
         r#""SourceCheck": "sender", "DirectRouting": true, "MTU": 9000, "VNI": 16777215"#,
-    ))
-    .backend;
+    )));
     assert_eq!(backend.source_check, SourceCheck::Sender);
     assert_eq!(
         (backend.mtu.map(tartan_common::Mtu::get), backend.direct_routing),
@@ -167,18 +171,21 @@ fn each_fault_names_its_key_its_value_and_the_fix() {
             with(r#""Backend": []"#),
             "Backend = (an array) is not an object: write {\"Type\": \"vxlan\"}",
         ),
-        (with(r#""Backend": {}"#), "Backend.Type is missing: write \"Type\": \"vxlan\""),
+        (
+            with(r#""Backend": {}"#),
+            "Backend.Type is missing: write \"Type\": \"vxlan\" or \"Type\": \"host-gw\"",
+        ),
         (
             with(r#""Backend": {"Type": 1}"#),
             "Backend.Type = 1 is not a string: write it in double quotes",
         ),
         (
-            with(r#""Backend": {"Type": "Host-GW"}"#),
-            "Backend.Type = \"Host-GW\" is not supported yet: use \"vxlan\"",
+            with(r#""Backend": {"Type": "WireGuard"}"#),
+            "Backend.Type = \"WireGuard\" is not supported yet: use \"vxlan\" or \"host-gw\"",
         ),
         (
             with(r#""Backend": {"Type": "gce"}"#),
-            "Backend.Type = \"gce\" is not a known backend: use \"vxlan\"",
+            "Backend.Type = \"gce\" is not a known backend: use \"vxlan\" or \"host-gw\"",
         ),
         (
             with(r#""FastPath": "fast""#),
@@ -305,4 +312,22 @@ proptest! {
             prop_assert_eq!(u64::from(pool.len()), (1_u64 << (len - prefix)) - 1);
         }
     }
+}
+
+#[test]
+fn host_gw_has_no_tunnel_and_takes_flannels_spelling() {
+    for text in [r#"{"Type": "host-gw"}"#, r#"{"type": "Host-GW"}"#] {
+        let loaded = NetConf::parse(&with(&format!(r#""Backend": {text}"#))).unwrap();
+        let backend = loaded.conf.backend;
+        assert_eq!((backend.vxlan(), backend.outer_mtu(), backend.is_direct()), (None, None, true));
+        assert!(loaded.warnings.is_empty());
+    }
+}
+
+#[test]
+fn keys_of_the_tunnel_mean_nothing_beside_host_gw() {
+    let text = r#""Backend": {"Type": "host-gw", "VNI": 7, "SourceCheck": "sender"}"#;
+    let loaded = NetConf::parse(&with(text)).unwrap();
+    assert_eq!(loaded.conf.backend.source_check(), SourceCheck::Sender);
+    assert_eq!(loaded.warnings, ["net-conf: Backend.VNI is not a known key and is ignored"]);
 }

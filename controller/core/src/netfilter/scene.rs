@@ -37,14 +37,13 @@ pub(super) enum Reach {
 
 impl Scene {
     /// Pods with addresses of `networks`, at most one for each family; a family without one has
-    /// no traffic and its rules are ignored. Pods' packets come and go by the device `overlay`
-    /// and by `pod_devices`: with direct routing the uplink is one of these. A trailing `+`
+    /// no traffic and its rules are ignored. Pods' packets come and go by `devices`: the
+    /// overlay device and those of the pods, and with direct routing the uplink. A trailing `+`
     /// stands for any continuation, so `+` alone for any device.
     #[must_use]
-    pub fn new(networks: &[IpNet], overlay: &str, pod_devices: &[String]) -> Self {
+    pub fn new(networks: &[IpNet], devices: &[String]) -> Self {
         let networks = networks.iter().map(IpNet::trunc).collect();
-        let overlay = [overlay.to_owned()].into_iter();
-        Self { networks, devices: overlay.chain(pod_devices.iter().cloned()).collect() }
+        Self { networks, devices: devices.to_vec() }
     }
 
     /// The pod networks whose packets a table of this family sees.

@@ -15,7 +15,8 @@
 //! | not `C` to `C` | masqueraded | another node's pod must answer by way of this node |
 //!
 //! UDP is masqueraded by a rule of its own, whose ports leave out the tunnel's: if the node spoke
-//! from its tunnel port on a pod's behalf, the answer would be taken for a tunnel packet.
+//! from its tunnel port on a pod's behalf, the answer would be taken for a tunnel packet. Where no
+//! node has a tunnel, that rule and the chain at the forward hook are missing.
 //!
 //! The chain at the forward hook refuses what would make a pod a trusted sender of the tunnel. A
 //! pod's own packets to a node's tunnel port are refused where they leave the pod; but a Service
@@ -72,8 +73,8 @@ pub struct Settings {
     pub random_fully: bool,
     /// Whether flows between pods may skip conntrack.
     pub skips_conntrack: bool,
-    /// The tunnel's UDP port.
-    pub tunnel_port: u16,
+    /// The tunnel's UDP port, if there is a tunnel.
+    pub tunnel_port: Option<u16>,
     /// Destinations that see pods' own addresses; those of the other family are left out.
     pub exempt: Vec<IpNet>,
     /// The nodes' addresses, in any order; used for IPv4 alone.
@@ -156,22 +157,18 @@ pub fn table(wanted: &Masquerade) -> Table {
         base: base("filter", Hook::Prerouting, MANGLE),
         rules: vec![rows::end_of_an_unseen_flow(wanted)],
     });
-    let guard = Chain {
+    let guard = rows::guard(wanted).map(|rule| Chain {
         name: "forward".to_owned(),
         base: base("filter", Hook::Forward, 0),
-        rules: vec![if wanted.family() == Family::Ip {
-            rows::no_pod_to_a_node(wanted)
-        } else {
-            rows::no_translated_pod(wanted)
-        }],
-    };
+        rules: vec![rule],
+    });
     let nodes = Set { name: NODES.to_owned(), elements: wanted.settings.nodes.clone() };
     Table {
         engine: Engine::NfTables,
         family: wanted.family(),
         name: TABLE.to_owned(),
         sets: if wanted.family() == Family::Ip { vec![nodes] } else { Vec::new() },
-        chains: ends.into_iter().chain(postrouting).chain([guard]).collect(),
+        chains: ends.into_iter().chain(postrouting).chain(guard).collect(),
     }
 }
 
@@ -193,15 +190,15 @@ pub fn xtables(wanted: &Masquerade) -> Vec<Hooked> {
         jump: Rule::new(Vec::new(), Action::Jump(name.to_owned()), comment),
         chain: Chain { name: name.to_owned(), base: None, rules },
     };
-    let guard = vec![rows::no_translated_pod(wanted)];
     // Not in `filter`: an acceptance before it would end the chain, and nothing of ours is put
     // before anybody's rules.
-    let guard = hooked("mangle", "FORWARD", FWD, "tartan guard", guard);
-    if !wanted.settings.ip_masq {
-        return vec![guard];
-    }
-    let rows = rows::postrouting(wanted);
-    vec![hooked("nat", "POSTROUTING", POSTRTG, "tartan masq", rows), guard]
+    let guard = rows::no_translated_pod(wanted)
+        .map(|rule| hooked("mangle", "FORWARD", FWD, "tartan guard", vec![rule]));
+    let masquerade = wanted.settings.ip_masq.then(|| {
+        let rows = rows::postrouting(wanted);
+        hooked("nat", "POSTROUTING", POSTRTG, "tartan masq", rows)
+    });
+    masquerade.into_iter().chain(guard).collect()
 }
 
 fn family(net: IpNet) -> Family {

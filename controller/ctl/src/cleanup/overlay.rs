@@ -18,7 +18,7 @@ use tartan_core::state::AgentState;
 /// What the agent marks its routes with.
 pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'T');
 /// The gateway of the pod network's route.
-const NETWORK_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub(super) const NETWORK_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
 /// The overlay device as the agent left it.
 pub(super) struct Overlay {
@@ -35,13 +35,14 @@ pub(super) struct Overlay {
 impl Overlay {
     /// The vxlan device of the name that the agent used.
     pub(super) async fn find(state: Option<&AgentState>) -> Result<Option<Self>> {
-        let Some(state) = state else {
+        let Some((state, overlay)) = state.and_then(|one| Some((one, one.overlay.as_ref()?)))
+        else {
             return Ok(None);
         };
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
         let links: Vec<_> = handle.link().get().execute().try_collect().await?;
-        let name = state.overlay.name.clone();
+        let name = overlay.name.clone();
         let link = links.iter().find(|link| link_name(link) == Some(&name));
         let Some((link, is_ours)) = link.and_then(|link| Some((link, vxlan(link)?))) else {
             return Ok(None);

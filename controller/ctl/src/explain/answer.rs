@@ -79,9 +79,11 @@ pub(super) fn answer(question: &Question, scene: &Scene) -> Result<Answer> {
         let step = format!("pod_egress: no pod of this node has the address {source}");
         return Ok(Answer::dropped(Reason::SpoofedSource, vec![step]));
     }
-    match scene.sender_of(source) {
-        Some(sender) => from_tunnel(question, scene, sender.into()),
-        None => bail!(
+    match (direct_peer(scene, source), scene.sender_of(source)) {
+        // Nodes on one link send alike: what holds for the way there holds for the way back.
+        (Some(peer), _) => Ok(from_link(question, scene, peer)),
+        (None, Some(sender)) => from_tunnel(question, scene, sender.into()),
+        (None, None) => bail!(
             "{source} is no pod and no address of this node, and no lease names it: run this on \
              the node that sends the packet; `tartanctl peers` lists the subnets"
         ),
@@ -103,6 +105,10 @@ fn from_pod(question: &Question, scene: &Scene, pod: &PodEntry) -> Answer {
             let mut steps = vec![met];
             steps.extend(through_tunnel(scene, peer));
             Answer::goes(Verdict::Fast, Path::PodRemoteFast, steps)
+        }
+        PodEgress::Direct(peer) => {
+            let steps = vec![met, onto_link(scene, peer)];
+            Answer::goes(Verdict::Fast, Path::PodDirectFast, steps)
         }
         PodEgress::Foreign => Answer::goes(Verdict::Stack, Path::PodElsewhere, vec![met]),
         PodEgress::Stack(path, tag) => {
@@ -169,6 +175,12 @@ fn behind_stack(
         }
         return Answer::goes(Verdict::Stack, path, steps);
     }
+    if let Some(peer) = direct_peer(scene, destination) {
+        let link = scene.link(peer.uplink_ifindex);
+        steps.push(format!("its route leads to {link}: uplink_egress"));
+        steps.push(onto_link(scene, peer));
+        return Answer::goes(Verdict::Stack, path, steps);
+    }
     let frame = question.frame();
     let mut meta = meta(size(FRAME_LEN), config.overlay_ifindex);
     meta.tag = tag;
@@ -189,7 +201,13 @@ fn from_host(question: &Question, scene: &Scene) -> Result<Answer> {
         bail!("{destination} is outside the pod network: `ip route get {destination}` tells more");
     }
     let sent = "a process of this node sends it; the host stack routes it".to_owned();
-    let path = if is_local(config, destination) { Path::PodDelivered } else { Path::OverlayEncap };
+    let path = if is_local(config, destination) {
+        Path::PodDelivered
+    } else if direct_peer(scene, destination).is_some() {
+        Path::StackToLink
+    } else {
+        Path::OverlayEncap
+    };
     Ok(behind_stack(question, scene, path, 0, vec![sent]))
 }
 
@@ -210,10 +228,50 @@ fn from_tunnel(question: &Question, scene: &Scene, sender: Ipv4Addr) -> Result<A
             let steps = vec![met, format!("decapsulated into the host stack: {why}")];
             Answer::goes(Verdict::Stack, Path::UplinkToStack, steps)
         }
-        UplinkIngress::Device(_) | UplinkIngress::Foreign => {
+        UplinkIngress::Device(_)
+        | UplinkIngress::Foreign
+        | UplinkIngress::LinkPod(_)
+        | UplinkIngress::LinkStack(_) => {
             Answer::goes(Verdict::Stack, Path::UplinkToDevice, vec![met])
         }
     })
+}
+
+/// A packet of a node that sends to this one without a tunnel.
+fn from_link(question: &Question, scene: &Scene, peer: &Peer) -> Answer {
+    let frame = question.frame();
+    let meta = meta(size(FRAME_LEN), peer.uplink_ifindex);
+    let plan = hook::uplink_ingress(&frame[..], &meta, &scene.config, scene, |_| None);
+    let node = scene.node(peer.node.into());
+    let met = format!("uplink_ingress: a packet of node {node}, on the link without a tunnel");
+    match plan {
+        UplinkIngress::Drop(reason) => Answer::dropped(reason, vec![met]),
+        UplinkIngress::LinkPod(pod) => {
+            let into = format!("straight into the pod behind {}", scene.link(pod.ifindex));
+            Answer::goes(Verdict::Fast, Path::LinkPodFast, vec![met, into])
+        }
+        UplinkIngress::LinkStack(_)
+        | UplinkIngress::Foreign
+        | UplinkIngress::Device(_)
+        | UplinkIngress::Pod(..)
+        | UplinkIngress::Stack(..) => {
+            let why = why_not_into_pod(question, scene);
+            let steps = vec![met, format!("into the host stack: {why}")];
+            Answer::goes(Verdict::Stack, Path::LinkToStack, steps)
+        }
+    }
+}
+
+/// The peer whose pod has this address, if it is reached without a tunnel.
+fn direct_peer(scene: &Scene, address: NetAddr) -> Option<&Peer> {
+    let peer = scene.peers.get(&address.masked(scene.config.subnet_mask));
+    peer.filter(|peer| peer.is_direct())
+}
+
+/// From the pod to the wire, without a tunnel.
+fn onto_link(scene: &Scene, peer: &Peer) -> String {
+    let (node, link) = (scene.node(peer.node.into()), scene.link(peer.uplink_ifindex));
+    format!("sent as it is by {link} to node {node}, packets of at most {} bytes", peer.mtu)
 }
 
 /// Why a packet from the tunnel does not go straight into its pod.
@@ -248,7 +306,7 @@ fn is_local(config: &NodeConfig, address: NetAddr) -> bool {
 }
 
 const fn meta(len: u32, ifindex: u32) -> Meta {
-    Meta { len, gso_size: 0, ifindex, tag: 0, in_vlan: false }
+    Meta { len, gso_size: 0, ifindex, tag: 0, in_vlan: false, for_us: true }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use tartan_common::Vni;
-use tartan_common::abi::{NodeConfig, Peer, PeerSpec};
+use tartan_common::abi::{NodeConfig, Peer, PeerMode, PeerSpec};
 use tartan_common::tunnel::{open_fields, write_outer};
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV4, EthernetHeader};
 use tartan_common::wire::ipv4::{
@@ -97,6 +97,7 @@ impl Question {
             next_hop: config.node,
             uplink_ifindex: 0,
             mtu: ip_len,
+            mode: PeerMode::Tunnel,
         });
         let mut frame = [0; TUNNEL_FRAME_LEN];
         if let Some(outer) = frame.first_chunk_mut::<OUTER_LEN>() {

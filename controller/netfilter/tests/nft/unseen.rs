@@ -103,7 +103,7 @@ fn arrivals(from: &OwnedFd, to: &OwnedFd, segments: &[(u16, u8)]) -> Vec<(u16, u
 }
 
 fn tartan(skips_conntrack: bool) {
-    let settings = Settings { skips_conntrack, tunnel_port: 8472, ..Settings::default() };
+    let settings = Settings { skips_conntrack, tunnel_port: Some(8472), ..Settings::default() };
     let net = |text: &str| text.parse().expect("a network");
     let wanted = Masquerade::new(net("10.244.0.0/16"), net("10.244.1.0/24"), settings);
     put(&mut Nft::open().expect("nf_tables"), &wanted::table(&wanted.expect("fits")));

@@ -12,7 +12,7 @@ use tartan_agent::store::{
 use tartan_common::Vni;
 use tartan_core::annotations::{AnnotationPrefix, NodeRecord, to_leases};
 use tartan_core::reflector::ReflectorConfig;
-use tartan_core::{Lease, Lease6, NetConf, VxlanData};
+use tartan_core::{Lease, Lease6, LeaseBackend, NetConf, VxlanData};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::ApiUnderTest;
@@ -190,8 +190,8 @@ impl Agent {
 ///
 /// # Errors
 /// When it is no MAC address.
-pub fn backend(vtep_mac: &str) -> Result<VxlanData> {
-    Ok(VxlanData::new(Vni::new(1)?, vtep_mac.parse()?))
+pub fn backend(vtep_mac: &str) -> Result<LeaseBackend> {
+    Ok(LeaseBackend::Vxlan(VxlanData::new(Vni::new(1)?, vtep_mac.parse()?)))
 }
 
 /// What Node objects stand for, worked out from the objects alone.

@@ -15,7 +15,7 @@ use tartan_common::Mtu;
 use tartan_common::abi::FastPath;
 use tartan_core::NetConf;
 use tartan_core::conflict::{Observer, peers};
-use tartan_core::desired::{Desired, HostFacts, NextHop, desired};
+use tartan_core::desired::{Desired, HostFacts, NextHop, TunnelFacts, desired};
 
 use super::agent::{Agent, OWN_ADDRESS, OWN_MAC, net_conf};
 use super::api::ApiUnderTest;
@@ -104,7 +104,11 @@ async fn state(agent: &Agent) -> Result<Desired> {
     let conf = net_conf()?;
     let OwnLeases { v4: own, .. } = agent.hold().await?;
     let list = agent.store.list().await?;
-    let observer = Observer { own: &own, network: conf.network(), vni: conf.backend.vni };
+    let observer = Observer {
+        own: &own,
+        network: conf.network(),
+        vni: conf.backend.vxlan().map(|tunnel| tunnel.vni),
+    };
     let peers = peers(observer, &list.leases).usable;
     let next_hops: BTreeMap<Ipv4Addr, NextHop> = peers
         .iter()
@@ -117,9 +121,13 @@ fn facts(conf: &NetConf, next_hops: BTreeMap<Ipv4Addr, NextHop>) -> Result<HostF
     ensure!(!conf.network().contains(&OWN_ADDRESS), "the node's address is a pod's");
     Ok(HostFacts {
         node: OWN_ADDRESS,
-        overlay_ifindex: 7,
-        vtep_mac: OWN_MAC.parse()?,
-        overlay_mtu: Mtu::new(1450)?,
+        uplink_ifindex: 2,
+        link_mtu: Mtu::new(1500)?,
+        tunnel: Some(TunnelFacts {
+            overlay_ifindex: 7,
+            vtep_mac: OWN_MAC.parse()?,
+            overlay_mtu: Mtu::new(1450)?,
+        }),
         ttl: 64,
         ports: (32768, 60999),
         next_hops,

@@ -19,15 +19,28 @@ use crate::traffic::{self, CrrReport, ECHO_PORT, ProbeReport, RrReport, Running}
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] = &[
-    Entry::new("conntrack_mixed_paths::on", |s| mixed(s, "on")).within(300),
-    Entry::new("conntrack_mixed_paths::after_accept", |s| mixed(s, "after-accept")).within(300),
-    Entry::new("conntrack_mixed_paths::a_forgotten_connection_ends_on", |s| forgotten(s, "on")),
+    Entry::new("conntrack_mixed_paths::on", |s| mixed(s, "on", VXLAN)).within(300),
+    Entry::new("conntrack_mixed_paths::after_accept", |s| mixed(s, "after-accept", VXLAN))
+        .within(300),
+    Entry::new("conntrack_mixed_paths::on_without_a_tunnel", |s| mixed(s, "on", HOST_GW)).long(),
+    Entry::new("conntrack_mixed_paths::after_accept_without_a_tunnel", |s| {
+        mixed(s, "after-accept", HOST_GW)
+    })
+    .long(),
+    Entry::new("conntrack_mixed_paths::a_forgotten_connection_ends_on", |s| {
+        forgotten(s, "on", VXLAN)
+    }),
     Entry::new("conntrack_mixed_paths::a_forgotten_connection_ends_after_accept", |s| {
-        forgotten(s, "after-accept")
+        forgotten(s, "after-accept", VXLAN)
+    }),
+    Entry::new("conntrack_mixed_paths::a_forgotten_connection_ends_without_a_tunnel", |s| {
+        forgotten(s, "on", HOST_GW)
     }),
     Entry::new("conntrack_mixed_paths::the_flow_map_changes_its_size_beside_traffic", resized),
 ];
 
+const VXLAN: &str = "vxlan";
+const HOST_GW: &str = "host-gw";
 /// Packets that must have passed.
 const PACKETS: u64 = 1_000_000;
 /// Entries of the flow map: the fewest that there may be.
@@ -38,27 +51,30 @@ const UDP_FLOWS: usize = 24;
 const TCP_FLOWS: usize = 4;
 /// Connections that rest.
 const RESTING: usize = 12;
+/// Past the host stack, with a tunnel or without.
+const FAST: [&str; 5] =
+    ["pod-local-fast", "pod-remote-fast", "uplink-pod-fast", "pod-direct-fast", "link-pod-fast"];
 /// Seconds of one round.
 const ROUND: f64 = 4.0;
 
-fn net_conf(mode: &str, entries: u32) -> String {
+fn net_conf(mode: &str, entries: u32, backend: &str) -> String {
     format!(
-        r#"{{"Network":"10.244.0.0/16","FastPath":"{mode}","FlowTableEntries":{entries},"Backend":{{"Type":"vxlan"}}}}"#
+        r#"{{"Network":"10.244.0.0/16","FastPath":"{mode}","FlowTableEntries":{entries},"Backend":{{"Type":"{backend}"}}}}"#
     )
 }
 
 /// Two nodes with kube-proxy's rule and a flow map that is too small.
-fn cluster(scenario: &mut Scenario, mode: &str) -> Result<(Cluster, Lab)> {
+fn cluster(scenario: &mut Scenario, mode: &str, backend: &str) -> Result<(Cluster, Lab)> {
     let lab = scenario.lab(Wire::Framed)?;
-    let cluster = super::fast_share::cluster(&lab, 2, 2, &net_conf(mode, ENTRIES))?;
+    let cluster = super::fast_share::cluster(&lab, 2, 2, &net_conf(mode, ENTRIES, backend))?;
     for member in &cluster.members {
         member.node.track_connections()?;
     }
     Ok((cluster, lab))
 }
 
-fn mixed(scenario: &mut Scenario, mode: &str) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, mode)?;
+fn mixed(scenario: &mut Scenario, mode: &str, backend: &str) -> Result<()> {
+    let (cluster, _lab) = cluster(scenario, mode, backend)?;
     let _servers = cluster.servers()?;
     let before = Totals::of(&cluster)?;
     let mut flows = Flows { brief: 0, lasting: 0 };
@@ -105,7 +121,7 @@ impl Totals {
         for member in &cluster.members {
             let paths = member.node.paths()?;
             sum.packets += paths.total();
-            for path in ["pod-local-fast", "pod-remote-fast", "uplink-pod-fast"] {
+            for path in FAST {
                 sum.fast += paths.get(path);
             }
             sum.opened += opened(&member.node)?;
@@ -196,8 +212,8 @@ fn round(cluster: &Cluster, flows: &mut Flows) -> Result<()> {
 
 /// Connections rest until the map has forgotten them, and are closed then: the other end hears of
 /// it, or it would wait for ever.
-fn forgotten(scenario: &mut Scenario, mode: &str) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, mode)?;
+fn forgotten(scenario: &mut Scenario, mode: &str, backend: &str) -> Result<()> {
+    let (cluster, _lab) = cluster(scenario, mode, backend)?;
     let [one, two] = &cluster.members[..] else { anyhow::bail!("not two nodes") };
     let (client, neighbour) = (&one.pods[0], &one.pods[1]);
     let _servers = [Servers::start(&two.pods[0])?, Servers::start(&two.pods[1])?];
@@ -229,7 +245,7 @@ fn is_unheard(line: &str) -> bool {
 /// finds the same keeps it.
 fn resized(scenario: &mut Scenario) -> Result<()> {
     let lab = scenario.lab(Wire::Framed)?;
-    let mut cluster = super::fast_share::cluster(&lab, 2, 2, &net_conf("on", 4096))?;
+    let mut cluster = super::fast_share::cluster(&lab, 2, 2, &net_conf("on", 4096, VXLAN))?;
     let _servers = cluster.servers()?;
     let from = cluster.members[0].pods[0].clone();
     let to = [&cluster.members[1].pods[0], &cluster.members[0].pods[1]];
@@ -238,7 +254,7 @@ fn resized(scenario: &mut Scenario) -> Result<()> {
     let mut maps = vec![flow_map(&cluster.members[0].node)?];
     for entries in [ENTRIES, ENTRIES] {
         let member = &mut cluster.members[0];
-        member.node.write(NET_CONF, &net_conf("on", entries))?;
+        member.node.write(NET_CONF, &net_conf("on", entries, VXLAN))?;
         member.stop_agent(Signal::SIGTERM)?;
         member.restart_agent(&[])?;
         maps.push(flow_map(&member.node)?);

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::cluster::{Cluster, Member, Servers};
 use crate::counters::Counts;
 use crate::lab::Lab;
-use crate::node::NET_CONF;
+use crate::node::{NET_CONF, Node};
 use crate::pod::Pod;
 use crate::process::Place as _;
 use crate::scenario::{Entry, Scenario};
@@ -29,12 +29,17 @@ const SLOW: [&str; 3] = ["pod-to-stack", "uplink-to-stack", "uplink-to-device"];
 
 /// Nodes whose agents read this net-conf.
 pub(super) fn cluster(lab: &Lab, nodes: usize, pods: usize, net_conf: &str) -> Result<Cluster> {
-    let member = |_| {
-        let node = lab.node()?;
+    let nodes = (0..nodes).map(|_| lab.node()).collect::<Result<Vec<_>>>()?;
+    members(&nodes, pods, net_conf)
+}
+
+/// The same on nodes that are there already.
+pub(super) fn members(nodes: &[Node], pods: usize, net_conf: &str) -> Result<Cluster> {
+    let member = |node: &Node| {
         node.write(NET_CONF, net_conf)?;
-        Member::new(node, pods)
+        Member::new(node.clone(), pods)
     };
-    Ok(Cluster { members: (0..nodes).map(member).collect::<Result<_>>()? })
+    Ok(Cluster { members: nodes.iter().map(member).collect::<Result<_>>()? })
 }
 
 fn share(scenario: &mut Scenario, mode: &str, wire: Wire) -> Result<()> {

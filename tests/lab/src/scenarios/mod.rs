@@ -9,6 +9,7 @@ mod cni_handover;
 mod cni_lifecycle;
 mod cni_load;
 mod conntrack_mixed_paths;
+mod direct;
 mod fast_share;
 mod kernel_baseline;
 mod kernel_vxlan_interop;
@@ -57,6 +58,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     cni_handover::SCENARIOS,
     all_pairs::SCENARIOS,
     kernel_vxlan_interop::SCENARIOS,
+    direct::SCENARIOS,
     wire_equality::SCENARIOS,
     agent_restarts::SCENARIOS,
     refusals::SCENARIOS,

@@ -24,7 +24,20 @@ pub(super) static SCENARIOS: &[Entry] = &[
         .within(120),
     Entry::new("services::iptables_after_accept", |s| thousand(s, Proxy::Iptables, "after-accept"))
         .within(120),
-    Entry::new("services::a_reused_tuple_is_translated_again", reused_tuples).within(120),
+    Entry::new("services::iptables_beside_the_fast_path_without_a_tunnel", |s| {
+        thousand_over(s, Proxy::Iptables, "on", "host-gw")
+    })
+    .within(120),
+    Entry::new("services::iptables_after_accept_without_a_tunnel", |s| {
+        thousand_over(s, Proxy::Iptables, "after-accept", "host-gw")
+    })
+    .within(120),
+    Entry::new("services::a_reused_tuple_is_translated_again", |s| reused_tuples(s, VXLAN))
+        .within(120),
+    Entry::new("services::a_reused_tuple_is_translated_again_without_a_tunnel", |s| {
+        reused_tuples(s, "host-gw")
+    })
+    .within(120),
     Entry::new("services::one_tuple_for_two_connections_off", |s| same_tuples(s, "off", 0)).long(),
     Entry::new("services::one_tuple_for_two_connections_after_accept", |s| {
         same_tuples(s, "after-accept", 0)
@@ -46,6 +59,8 @@ enum Proxy {
 
 const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 const PORT: u16 = 80;
+/// The backend that most clusters have.
+const VXLAN: &str = "vxlan";
 /// Exchanges over each transport.
 const EXCHANGES: u64 = 1000;
 
@@ -54,10 +69,11 @@ fn cluster(
     scenario: &mut Scenario,
     proxy: Proxy,
     mode: &str,
+    backend: &str,
 ) -> Result<(Cluster, crate::lab::Lab)> {
     let lab = scenario.lab(Wire::Offloaded)?;
     let net_conf = format!(
-        r#"{{"Network":"10.244.0.0/16","FastPath":"{mode}","Backend":{{"Type":"vxlan"}}}}"#
+        r#"{{"Network":"10.244.0.0/16","FastPath":"{mode}","Backend":{{"Type":"{backend}"}}}}"#
     );
     let cluster = super::fast_share::cluster(&lab, 2, 2, &net_conf)?;
     let [local, remote] = backends(&cluster)?;
@@ -136,7 +152,11 @@ fn all_good(exchange: Running<ExchangeReport>, count: u64) -> Result<()> {
 }
 
 fn thousand(scenario: &mut Scenario, proxy: Proxy, mode: &str) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, proxy, mode)?;
+    thousand_over(scenario, proxy, mode, VXLAN)
+}
+
+fn thousand_over(scenario: &mut Scenario, proxy: Proxy, mode: &str, backend: &str) -> Result<()> {
+    let (cluster, _lab) = cluster(scenario, proxy, mode, backend)?;
     let [local, remote] = backends(&cluster)?;
     let client = &cluster.members[0].pods[0];
     let _servers = cluster.servers()?;
@@ -186,7 +206,7 @@ impl Beside {
 }
 
 fn others_were_fast(added: &Counts) -> Result<()> {
-    let fast = added.get("pod-remote-fast");
+    let fast = added.get("pod-remote-fast") + added.get("pod-direct-fast");
     ensure!(fast > 2000, "other flows did not go fast: {added:?}");
     Ok(())
 }
@@ -213,8 +233,8 @@ fn came_from(capture: &Capture, backend: &Pod, client: Ipv4Addr, least: u64) -> 
 
 /// The same client ports to the same server, directly and through the virtual address in turn: a
 /// flow that was direct is not any more once netfilter has translated another one to its tuple.
-fn reused_tuples(scenario: &mut Scenario) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, Proxy::Iptables, "on")?;
+fn reused_tuples(scenario: &mut Scenario, backend: &str) -> Result<()> {
+    let (cluster, _lab) = cluster(scenario, Proxy::Iptables, "on", backend)?;
     let client = &cluster.members[0].pods[0];
     let _servers = cluster.servers()?;
     client.sysctl("net.ipv4.ip_local_port_range", "\"40000 40015\"")?;
@@ -243,7 +263,7 @@ const KNOWN_LIMIT: u64 = 3;
 /// The same client ports to the same server at the same time: netfilter gives a translated
 /// connection another port when the tuple is in use, if it knows.
 fn same_tuples(scenario: &mut Scenario, mode: &str, tolerated: u64) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, Proxy::Iptables, mode)?;
+    let (cluster, _lab) = cluster(scenario, Proxy::Iptables, mode, VXLAN)?;
     let client = &cluster.members[0].pods[0];
     let _servers = cluster.servers()?;
     client.sysctl("net.ipv4.ip_local_port_range", "\"40000 40015\"")?;
@@ -265,7 +285,7 @@ fn same_tuples(scenario: &mut Scenario, mode: &str, tolerated: u64) -> Result<()
 
 /// The node's own processes are translated at output.
 fn from_the_node(scenario: &mut Scenario, proxy: Proxy) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, proxy, "on")?;
+    let (cluster, _lab) = cluster(scenario, proxy, "on", VXLAN)?;
     let _servers = cluster.servers()?;
     for udp in [false, true] {
         exchange(&cluster.members[0].node, VIRTUAL, PORT, udp, 200)?;
@@ -275,7 +295,7 @@ fn from_the_node(scenario: &mut Scenario, proxy: Proxy) -> Result<()> {
 
 /// The error comes back on the flow's own way: conntrack never saw the flow and would drop it.
 fn closed_port(scenario: &mut Scenario) -> Result<()> {
-    let (cluster, _lab) = cluster(scenario, Proxy::Iptables, "on")?;
+    let (cluster, _lab) = cluster(scenario, Proxy::Iptables, "on", VXLAN)?;
     let [one, two] = &cluster.members[..] else { anyhow::bail!("not two nodes") };
     for server in [&two.pods[0], &one.pods[1]] {
         let echo = traffic::echo(server, None)?;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use tartan_common::abi::{self, NodeEntry};
 use tartan_common::{Mac, Mtu};
 use tartan_core::conflict::Peer;
-use tartan_core::desired::{Desired, HostFacts, NextHop};
+use tartan_core::desired::{Desired, HostFacts, NextHop, TunnelFacts};
 
 use crate::mutant::Mutant;
 
@@ -41,14 +41,18 @@ impl Host {
         let hop = |peer: &Peer| (peer.public_ip, NextHop { via: peer.public_ip, ifindex: 2 });
         HostFacts {
             node: self.address,
-            overlay_ifindex: 7,
-            vtep_mac,
-            overlay_mtu: Mtu::new(1450).unwrap_or_else(|_| unreachable!("1450 is an MTU")),
+            uplink_ifindex: 2,
+            link_mtu: mtu(1500),
+            tunnel: Some(TunnelFacts { overlay_ifindex: 7, vtep_mac, overlay_mtu: mtu(1450) }),
             ttl: 64,
             ports: (32768, 60999),
             next_hops: peers.iter().map(hop).collect(),
         }
     }
+}
+
+fn mtu(bytes: u64) -> Mtu {
+    Mtu::new(bytes).unwrap_or_else(|_| unreachable!("{bytes} is an MTU"))
 }
 
 impl Tables {

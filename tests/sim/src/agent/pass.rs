@@ -74,7 +74,7 @@ impl Process {
         let public_ip = self.wishes.public_ip.unwrap_or(host.address);
         Publication {
             public_ip,
-            backend: VxlanData { vni: Some(vni()), vtep_mac: mac },
+            backend: LeaseBackend::Vxlan(VxlanData { vni: Some(vni()), vtep_mac: mac }),
             ipv6: None,
         }
     }
@@ -111,7 +111,7 @@ impl Process {
 
     fn hold_on(&mut self, publication: &Publication) {
         if let Some(held) = &mut self.held {
-            held.backend = LeaseBackend::Vxlan(publication.backend);
+            held.backend = publication.backend.clone();
         }
     }
 
@@ -172,7 +172,7 @@ impl Process {
                 lease.claimed_at = tartan_core::Timestamp::from_unix_seconds(age);
             }
         }
-        conflict::peers(Observer { own: &own, network: NETWORK, vni: vni() }, &leases).usable
+        conflict::peers(Observer { own: &own, network: NETWORK, vni: Some(vni()) }, &leases).usable
     }
 
     /// When the next pass is due if nothing happens.

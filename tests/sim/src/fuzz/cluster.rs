@@ -65,7 +65,7 @@ fn weaker_lease(record: &NodeRecord) -> Option<Lease> {
 
 fn seen_from(own: &Lease, leases: &[Lease]) -> Peers {
     let vni = Vni::new(u64::from(VNI)).unwrap_or_else(|_| unreachable!("1 is a VNI"));
-    peers(Observer { own, network: NETWORK, vni }, leases)
+    peers(Observer { own, network: NETWORK, vni: Some(vni) }, leases)
 }
 
 fn nothing_is_lost(before: &Peers, after: &Peers) -> Result<(), String> {
@@ -90,6 +90,10 @@ fn is_a_nodes(address: Ipv4Addr) -> bool {
     first != 0 && first != 127 && first < 224 && !NETWORK.contains(&address)
 }
 
-fn is_a_stations(own: &Lease, mac: Mac) -> bool {
+fn is_a_stations(own: &Lease, mac: Option<Mac>) -> bool {
+    mac.is_some_and(|mac| is_usable_mac(own, mac))
+}
+
+fn is_usable_mac(own: &Lease, mac: Mac) -> bool {
     mac.0[0] & 1 == 0 && mac.0 != [0; 6] && Some(mac) != own.vtep_mac()
 }

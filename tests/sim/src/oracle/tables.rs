@@ -1,7 +1,7 @@
 //! Checks of one agent's tables.
 
 use ipnet::Ipv4Net;
-use tartan_common::NetAddr;
+use tartan_common::{Mac, NetAddr};
 use tartan_core::PodCidr;
 
 use super::naive::{self, Itself, NaiveLease};
@@ -25,8 +25,8 @@ pub fn one_owner_each(tables: &Tables, own: PodCidr) -> Result<(), String> {
             return Err(format!("{net} of {} and {other} of {name}", owner.node_name));
         }
         subnets.push((net, &owner.node_name));
-        let mac = owner.vtep_mac.0;
-        let carries_mac = entry.template.windows(6).any(|bytes| bytes == mac);
+        let carries = |mac: Mac| entry.template.windows(6).any(|bytes| bytes == mac.0);
+        let carries_mac = owner.vtep_mac.is_some_and(carries);
         if entry.node != NetAddr::from(owner.public_ip) || !carries_mac {
             return Err(format!("the entry of {net} is not made of the lease {owner:?}"));
         }
@@ -62,7 +62,7 @@ pub fn equal_the_api(host: &Host, own: Itself<'_>, store: &Store) -> Result<(), 
             wanted.name == found.node_name
                 && wanted.subnet == found.subnet.net()
                 && wanted.address == found.public_ip
-                && wanted.mac == found.vtep_mac.0
+                && Some(Mac(wanted.mac)) == found.vtep_mac
         });
     if same {
         return Ok(());
@@ -85,7 +85,7 @@ pub fn nothing_older(tables: &Tables, store: &Store, since: Ms) -> Result<(), St
         let is_that = |lease: &NaiveLease| {
             lease.subnet == owner.subnet.net()
                 && lease.address == owner.public_ip
-                && lease.mac == owner.vtep_mac.0
+                && Some(Mac(lease.mac)) == owner.vtep_mac
         };
         if !history[first..].iter().any(|version| version.lease().is_some_and(is_that)) {
             return Err(format!("the entry {owner:?} is older than {since} ms"));

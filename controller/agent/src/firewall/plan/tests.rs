@@ -12,7 +12,7 @@ fn masquerade(nodes: &[u8]) -> Masquerade {
         ip_masq: true,
         random_fully: true,
         skips_conntrack: true,
-        tunnel_port: 8472,
+        tunnel_port: Some(8472),
         exempt: Vec::new(),
         nodes: nodes.iter().map(|n| Ipv4Addr::new(172, 30, 0, *n)).collect(),
     };

@@ -207,7 +207,7 @@ fn lease_for(request: &LeaseRequest, subnet: PodCidr) -> Lease {
         subnet,
         public_ip: request.public_ip,
         node_name: request.node_name.clone(),
-        backend: request.lease_backend(),
+        backend: request.backend.clone(),
         claimed_at: Timestamp::default(),
         renewed_at: None,
     }

@@ -4,8 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tartan_core::lease::BACKEND_VXLAN;
-use tartan_core::{Lease, LeaseBackend, PodCidr, Timestamp, VxlanData};
+use tartan_core::{Lease, LeaseBackend, PodCidr, Timestamp};
 
 /// A node's name is a DNS name: no longer than this.
 const LONGEST_NAME: usize = 253;
@@ -34,7 +33,7 @@ struct Record {
 pub(super) fn print(lease: &Lease) -> serde_json::Result<String> {
     let backend_data = match &lease.backend {
         LeaseBackend::Vxlan(data) => serde_json::to_value(data)?,
-        LeaseBackend::Other(_) => Value::Null,
+        LeaseBackend::HostGw | LeaseBackend::Other(_) => Value::Null,
     };
     let record = Record {
         subnet: lease.subnet,
@@ -67,11 +66,8 @@ pub(super) fn parse(text: &str, subnet: PodCidr) -> Result<Lease, String> {
 }
 
 fn backend(record: &Record) -> Result<LeaseBackend, String> {
-    if record.backend_type != BACKEND_VXLAN {
-        return Ok(LeaseBackend::Other(record.backend_type.clone()));
-    }
-    let data = VxlanData::from_json(&record.backend_data.to_string());
-    data.map(LeaseBackend::Vxlan).map_err(|error| format!("BackendData: {error}"))
+    LeaseBackend::read(&record.backend_type, &record.backend_data.to_string())
+        .map_err(|error| format!("BackendData: {error}"))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -119,7 +115,7 @@ mod tests {
             "BackendType": "host-gw", "Note": "by hand"}"#;
         let lease = parse(text, subnet()).unwrap();
         assert_eq!((lease.renewed_at, lease.claimed_at), (None, Timestamp::default()));
-        assert_eq!(lease.backend, LeaseBackend::Other("host-gw".to_owned()));
+        assert_eq!(lease.backend, LeaseBackend::HostGw);
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn request(node: &str, last: u8) -> LeaseRequest {
     LeaseRequest {
         node_name: node.to_owned(),
         public_ip: Ipv4Addr::new(192, 0, 2, last),
-        backend: VxlanData::new(Vni::new(1).unwrap(), Mac::local([last; 6])),
+        backend: LeaseBackend::Vxlan(VxlanData::new(Vni::new(1).unwrap(), Mac::local([last; 6]))),
         pool: pool(24),
         previous: None,
         ipv6: None,

@@ -209,11 +209,11 @@ impl Shared {
 fn publication(request: &LeaseRequest) -> Publication {
     Publication {
         public_ip: request.public_ip,
-        backend: request.backend,
+        backend: request.backend.clone(),
         ipv6: request
             .ipv6
             .as_ref()
-            .map(|ipv6| Publication6 { public_ip: ipv6.public_ip, backend: ipv6.backend }),
+            .map(|ipv6| Publication6 { public_ip: ipv6.public_ip, backend: ipv6.backend.clone() }),
     }
 }
 

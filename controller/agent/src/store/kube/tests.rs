@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tartan_common::{Mac, Vni};
-use tartan_core::{NetConf, VxlanData};
+use tartan_core::{LeaseBackend, NetConf, VxlanData};
 use tokio::time::timeout;
 
 use super::*;
@@ -46,13 +46,14 @@ fn options(url: String) -> KubeOptions {
 }
 
 fn request() -> LeaseRequest {
-    let backend = VxlanData::new(Vni::new(1).unwrap(), Mac::local([1; 6]));
+    let data = VxlanData::new(Vni::new(1).unwrap(), Mac::local([1; 6]));
+    let backend = LeaseBackend::Vxlan(data);
     let network = "fd00::/48".parse().unwrap();
     let public_ip = "2001:db8::1".parse().unwrap();
     LeaseRequest {
         node_name: "node1".to_owned(),
         public_ip: "192.0.2.1".parse().unwrap(),
-        backend,
+        backend: backend.clone(),
         pool: NetConf::parse(r#"{"Network": "10.244.0.0/16"}"#).unwrap().conf.pool,
         previous: None,
         ipv6: Some(LeaseRequest6 { public_ip, backend, network }),

@@ -9,7 +9,7 @@ use crate::netfilter::wanted;
 
 fn scene() -> Scene {
     let networks = ["10.244.0.0/16".parse().unwrap()];
-    Scene::new(&networks, "flannel.1", &["veth+".to_owned(), "cni0".to_owned()])
+    Scene::new(&networks, &["flannel.1", "veth+", "cni0"].map(str::to_owned))
 }
 
 fn line(tables: &[Table]) -> String {
@@ -286,7 +286,7 @@ fn ipv6_counts_as_soon_as_pods_have_it() {
     let mut table = nft("*filter\n:FORWARD ACCEPT\n-A FORWARD -d fd00::/8 -j DROP");
     table.family = Family::Ip6;
     let networks = ["10.244.0.0/16", "fd00:42::/56"].map(|net| net.parse().unwrap());
-    let both = Scene::new(&networks, "flannel.1", &[]);
+    let both = Scene::new(&networks, &["flannel.1".to_owned()]);
     assert_eq!(assess(&[table.clone()], &scene()), Verdict::Clear);
     assert_ne!(assess(&[table.clone()], &both), Verdict::Clear);
     table.family = Family::Inet;

@@ -7,7 +7,7 @@ use crate::netfilter::wanted;
 
 fn scene() -> Scene {
     let networks = ["10.244.0.0/16".parse().unwrap()];
-    Scene::new(&networks, "flannel.1", &["veth+".to_owned()])
+    Scene::new(&networks, &["flannel.1", "veth+"].map(str::to_owned))
 }
 
 fn lines(table: Table) -> Vec<String> {

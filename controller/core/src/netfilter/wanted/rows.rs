@@ -40,20 +40,34 @@ pub(super) fn postrouting(wanted: &Masquerade) -> Vec<Rule> {
     rules
 }
 
+/// What refuses pods that would speak the tunnel, where there is one.
+pub(super) fn guard(wanted: &Masquerade) -> Option<Rule> {
+    match wanted.family() {
+        Family::Ip => no_pod_to_a_node(wanted),
+        Family::Ip6
+        | Family::Inet
+        | Family::Arp
+        | Family::Bridge
+        | Family::Netdev
+        | Family::Other(_) => no_translated_pod(wanted),
+    }
+}
+
 /// A pod's packet that became one to a node's tunnel port on its way.
-pub(super) fn no_pod_to_a_node(wanted: &Masquerade) -> Rule {
-    let [protocol, port] = tunnel(wanted);
+fn no_pod_to_a_node(wanted: &Masquerade) -> Option<Rule> {
+    let [protocol, port] = tunnel(wanted)?;
     let node = Match::DestinationIn(NODES.to_owned());
     let matches = vec![source(wanted.network, false), node, protocol, port];
-    Rule::new(matches, Action::Drop, "tartan guard: no pod speaks the tunnel")
+    Some(Rule::new(matches, Action::Drop, "tartan guard: no pod speaks the tunnel"))
 }
 
 /// The same where there is no set: translated, and not to a pod.
-pub(super) fn no_translated_pod(wanted: &Masquerade) -> Rule {
-    let [protocol, port] = tunnel(wanted);
+pub(super) fn no_translated_pod(wanted: &Masquerade) -> Option<Rule> {
+    let [protocol, port] = tunnel(wanted)?;
     let ends = [source(wanted.network, false), destination(wanted.network, true)];
     let matches = ends.into_iter().chain([protocol, port, Match::DestinationTranslated]);
-    Rule::new(matches.collect(), Action::Drop, "tartan guard: no pod speaks the tunnel")
+    let why = "tartan guard: no pod speaks the tunnel";
+    Some(Rule::new(matches.collect(), Action::Drop, why))
 }
 
 /// What ends or answers a connection that conntrack does not know.
@@ -76,8 +90,9 @@ pub(super) fn destination(net: IpNet, negated: bool) -> Match {
     Match::Destination { net, negated }
 }
 
-fn tunnel(wanted: &Masquerade) -> [Match; 2] {
-    [Match::Protocol(UDP), Match::DestinationPort(wanted.settings.tunnel_port)]
+fn tunnel(wanted: &Masquerade) -> Option<[Match; 2]> {
+    let port = wanted.settings.tunnel_port?;
+    Some([Match::Protocol(UDP), Match::DestinationPort(port)])
 }
 
 fn keep(matches: Vec<Match>, why: &str) -> Rule {
@@ -91,18 +106,17 @@ fn exempt(network: IpNet, net: IpNet) -> Rule {
     keep(matches, "NonMasqueradeCIDRs")
 }
 
-/// UDP first, because its ports are chosen; then everything else.
-fn masquerade(wanted: &Masquerade, ends: [Match; 2], what: &str) -> [Rule; 2] {
+/// UDP first, because its ports are chosen where there is a tunnel; then everything else.
+fn masquerade(wanted: &Masquerade, ends: [Match; 2], what: &str) -> Vec<Rule> {
     let random_fully = wanted.settings.random_fully;
-    let [from, to] = ends;
-    let udp = vec![from.clone(), to.clone(), Match::Protocol(UDP)];
-    let ports = Some(ports(wanted.settings.tunnel_port));
-    let udp_action = Action::Masquerade { random_fully, ports };
+    let udp = wanted.settings.tunnel_port.map(|port| {
+        let action = Action::Masquerade { random_fully, ports: Some(ports(port)) };
+        let matches = ends.iter().cloned().chain([Match::Protocol(UDP)]).collect();
+        Rule::new(matches, action, format!("tartan masq: {what}, not from the tunnel's port"))
+    });
     let action = Action::Masquerade { random_fully, ports: None };
-    [
-        Rule::new(udp, udp_action, format!("tartan masq: {what}, not from the tunnel's port")),
-        Rule::new(vec![from, to], action, format!("tartan masq: {what}")),
-    ]
+    let all = Rule::new(ends.to_vec(), action, format!("tartan masq: {what}"));
+    udp.into_iter().chain([all]).collect()
 }
 
 /// The most ports that are one range without the tunnel's.

@@ -43,7 +43,7 @@ fn settings() -> Settings {
         ip_masq: true,
         random_fully: true,
         skips_conntrack: false,
-        tunnel_port: TUNNEL,
+        tunnel_port: Some(TUNNEL),
         exempt: vec![net(V4.exempt), net(V6.exempt)],
         nodes: vec!["198.51.100.9".parse().unwrap(), "198.51.100.7".parse().unwrap()],
     }
@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn no_source_port_of_udp_is_the_tunnels(tunnel_port: u16) {
-        let wanted = wanted(V4, Settings { tunnel_port, ..settings() });
+        let wanted = wanted(V4, Settings { tunnel_port: Some(tunnel_port), ..settings() });
         let pod = Packet::between([10, 244, 1, 2].into(), [198, 51, 100, 1].into());
         let outcome = Packet { protocol: 17, ..pod }.through(&table(&wanted), "postrouting");
         let Outcome::Masqueraded { ports: Some((first, last)), .. } = outcome else {
@@ -197,7 +197,7 @@ fn the_source_ports_are_the_larger_side_of_the_tunnels_port() {
         (51820, (1024, 51819)),
         (65535, (1024, 65534)),
     ] {
-        let wanted = wanted(V4, Settings { tunnel_port: port, ..settings() });
+        let wanted = wanted(V4, Settings { tunnel_port: Some(port), ..settings() });
         let text = table(&wanted).chain("postrouting").unwrap().rules[5].to_string();
         let (first, last) = wanted_ports;
         let ports = format!("--to-ports {first}-{last} --random-fully");

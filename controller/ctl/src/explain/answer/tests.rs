@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tartan_common::abi::{Abi as _, NodeEntry, PeerSpec};
+use tartan_common::abi::{Abi as _, NodeEntry, PeerMode, PeerSpec};
 use tartan_common::{Mac, Vni};
 
 use super::super::question::Protocol;
@@ -43,6 +43,7 @@ fn peer() -> Peer {
         next_hop: net("172.30.0.12"),
         uplink_ifindex: 2,
         mtu: 1450,
+        mode: PeerMode::Tunnel,
     })
 }
 
@@ -142,4 +143,27 @@ fn a_stranger_is_asked_about_elsewhere() {
     let question = question(Protocol::Tcp, "10.244.9.1", "10.244.1.2");
     let error = answer(&question, &scene(FastPath::On)).unwrap_err().to_string();
     assert!(error.contains("run this on the node that sends the packet"), "{error}");
+}
+
+/// The same node, its peer on the link and reached without a tunnel.
+fn ask_on_link(fast_path: FastPath, protocol: Protocol, source: &str, destination: &str) -> Answer {
+    let mut scene = scene(fast_path);
+    let entry = Peer::without_tunnel(net("172.30.0.12"), 2, 1500);
+    scene.peers = BTreeMap::from([(net("10.244.2.0"), entry)]);
+    answer(&question(protocol, source, destination), &scene).unwrap()
+}
+
+#[test]
+fn a_peer_on_the_link_is_reached_without_the_tunnel() {
+    let ask = ask_on_link;
+    let there = ask(FastPath::On, Protocol::Tcp, "10.244.1.2", "10.244.2.9");
+    check(&there, Verdict::Fast, "pod-direct-fast", "as it is by if2");
+    let there = ask(FastPath::Off, Protocol::Udp, "10.244.1.2", "10.244.2.9");
+    check(&there, Verdict::Stack, "pod-to-stack", "as it is by if2");
+    let back = ask(FastPath::On, Protocol::Tcp, "10.244.2.9", "10.244.1.2");
+    check(&back, Verdict::Fast, "link-pod-fast", "if12");
+    let back = ask(FastPath::Off, Protocol::Tcp, "10.244.2.9", "10.244.1.2");
+    check(&back, Verdict::Stack, "link-to-stack", "FastPath is off");
+    let host = ask(FastPath::On, Protocol::Tcp, "172.30.0.11", "10.244.2.9");
+    check(&host, Verdict::Stack, "stack-to-link", "as it is by if2");
 }

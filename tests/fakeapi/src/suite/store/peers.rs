@@ -49,7 +49,7 @@ async fn pages(bench: &Bench<'_>) -> Result<()> {
     ensure!(list.leases.len() == 7, "{} leases", list.leases.len());
     for (index, lease) in (1..).zip(&list.leases) {
         ensure!(lease.subnet.to_string() == node::subnet(index), "{lease:?}");
-        ensure!(lease.vtep_mac() == Some(backend(&node::vtep_mac(index))?.vtep_mac), "{lease:?}");
+        ensure!(lease.vtep_mac() == backend(&node::vtep_mac(index))?.vtep_mac(), "{lease:?}");
     }
     Ok(())
 }
@@ -61,10 +61,10 @@ async fn changes(bench: &Bench<'_>) -> Result<()> {
     bench.create(&NodeSpec::numbered(3)).await?;
     agent.until_list("the third", |list| has(list, &node_name(3), &node::subnet(3))).await?;
     let mac = backend("0a:58:00:00:99:99")?;
-    let data = [(&*flannel("backend-data"), Some(&*mac.to_json()))];
+    let data = [(&*flannel("backend-data"), Some(&*mac.data()))];
     bench.annotate(&node_name(1), &data).await?;
     let moved =
-        |list: &Snapshot| list.leases.iter().any(|lease| lease.vtep_mac() == Some(mac.vtep_mac));
+        |list: &Snapshot| list.leases.iter().any(|lease| lease.vtep_mac() == mac.vtep_mac());
     agent.until_list("its new MAC", moved).await?;
     bench.delete(&node_name(2)).await?;
     agent.until_like(&bench.nodes().await?).await
@@ -122,7 +122,11 @@ async fn duplicate(bench: &Bench<'_>) -> Result<()> {
 /// The names of those that are peers, and of those that are not.
 async fn judged(agent: &Agent) -> Result<(Vec<String>, Vec<String>)> {
     let (own, conf) = (agent.hold().await?.v4, net_conf()?);
-    let observer = Observer { own: &own, network: conf.network(), vni: conf.backend.vni };
+    let observer = Observer {
+        own: &own,
+        network: conf.network(),
+        vni: conf.backend.vxlan().map(|tunnel| tunnel.vni),
+    };
     let peers = peers(observer, &agent.store.list().await?.leases);
     let usable = peers.usable.into_iter().map(|peer| peer.node_name).collect();
     let refused = peers.refused.into_iter().map(|refused| refused.lease.node_name).collect();
