@@ -1,18 +1,110 @@
-//! Which flow a packet belongs to.
+//! Which flow a packet belongs to, for either family: what differs between
+//! them is behind [`Address`] and [`Header`](crate::wire::Header).
 
-use crate::NetAddr;
-use crate::abi::FlowKey;
-use crate::wire::ipv4::{Ipv4Header, PROTOCOL_ICMP, PROTOCOL_TCP, VERSION_IHL};
+use crate::abi::{FlowKey, FlowKey6};
 use crate::wire::transport::{self, Icmp, L4_PEEK, TCP_PEEK, TcpPeek};
-use crate::wire::{Frame, IPV4_LEN, L4_AT, size};
+use crate::wire::ipv4::PROTOCOL_TCP;
+use crate::wire::{ETH_LEN, Frame, Header, size};
+use crate::{NetAddr, NetAddr6};
+
+/// An address family of the pods.
+pub trait Address: Copy + Eq {
+    /// A flow without direction.
+    type Key: FlowId;
+    /// No address.
+    const UNSPECIFIED: Self;
+
+    /// The key of the flow from `low` to `high`.
+    fn key(low: (Self, u16), high: (Self, u16), protocol: u8) -> Self::Key;
+    /// Whether the end `a` comes before `b` or is `b`: any total order of addresses and ports.
+    fn is_ordered(a: (Self, u16), b: (Self, u16)) -> bool;
+    /// Everything that tells pairs of addresses apart, in 64 bits or fewer.
+    fn digest(source: Self, destination: Self) -> u64;
+}
+
+/// The key of a flow.
+pub trait FlowId {
+    /// Lower end's and higher end's port.
+    fn ports(&self) -> (u16, u16);
+}
+
+impl FlowId for FlowKey {
+    #[inline(always)]
+    fn ports(&self) -> (u16, u16) {
+        (self.low_port, self.high_port)
+    }
+}
+
+impl FlowId for FlowKey6 {
+    #[inline(always)]
+    fn ports(&self) -> (u16, u16) {
+        (self.low_port, self.high_port)
+    }
+}
+
+impl Address for NetAddr {
+    type Key = FlowKey;
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline(always)]
+    fn key(low: (Self, u16), high: (Self, u16), protocol: u8) -> FlowKey {
+        let ((low, low_port), (high, high_port)) = (low, high);
+        FlowKey { low, high, low_port, high_port, protocol: u32::from(protocol) }
+    }
+
+    #[inline(always)]
+    fn is_ordered(a: (Self, u16), b: (Self, u16)) -> bool {
+        let from = (u64::from(a.0.bits()) << 16) | u64::from(a.1);
+        let to = (u64::from(b.0.bits()) << 16) | u64::from(b.1);
+        from <= to
+    }
+
+    #[inline(always)]
+    fn digest(source: Self, destination: Self) -> u64 {
+        u64::from(source.bits()) | (u64::from(destination.bits()) << 32)
+    }
+}
+
+impl Address for NetAddr6 {
+    type Key = FlowKey6;
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline(always)]
+    fn key(low: (Self, u16), high: (Self, u16), protocol: u8) -> FlowKey6 {
+        let ((low, low_port), (high, high_port)) = (low, high);
+        FlowKey6 { low, high, low_port, high_port, protocol: u32::from(protocol) }
+    }
+
+    /// Hosts differ in the second half: it is compared first.
+    #[inline(always)]
+    fn is_ordered(a: (Self, u16), b: (Self, u16)) -> bool {
+        let ((net, host), (other_net, other_host)) = (a.0.halves(), b.0.halves());
+        if host != other_host {
+            return host < other_host;
+        }
+        if net != other_net {
+            return net < other_net;
+        }
+        a.1 <= b.1
+    }
+
+    #[inline(always)]
+    fn digest(source: Self, destination: Self) -> u64 {
+        let ((a, b), (c, d)) = (source.halves(), destination.halves());
+        // Odd multipliers, all different: no two of the four words may trade places.
+        let source = a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b;
+        let destination = c.wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ d.rotate_left(32);
+        source.wrapping_add(destination.wrapping_mul(0x94d0_49bb_1331_11eb))
+    }
+}
 
 /// The ends of a flow as one packet shows them: sender first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuple {
+pub struct Tuple<A = NetAddr> {
     /// Sender.
-    pub source: NetAddr,
+    pub source: A,
     /// Receiver.
-    pub destination: NetAddr,
+    pub destination: A,
     /// Sender's port, or the ICMP echo identifier.
     pub source_port: u16,
     /// Receiver's port, or the ICMP echo identifier.
@@ -21,7 +113,7 @@ pub struct Tuple {
     pub protocol: u8,
 }
 
-/// Which end of a [`FlowKey`] sent a packet.
+/// Which end of a flow's key sent a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The lower end.
@@ -36,11 +128,11 @@ pub enum Direction {
 /// then has no value that is undefined on some path, and the verifier refuses
 /// to read such a value from the stack without CAP_PERFMON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct Segment<A = NetAddr> {
     /// What it is.
     pub kind: Kind,
     /// Whose packet it is; for an error, the ends of the packet that it quotes.
-    pub tuple: Tuple,
+    pub tuple: Tuple<A>,
     /// IP and transport header in bytes: what every piece of a GSO packet repeats.
     pub headers_len: u32,
 }
@@ -67,46 +159,26 @@ pub enum Phase {
     Closing,
 }
 
-impl Tuple {
+impl<A: Address> Tuple<A> {
     /// The flow's key and which end sent.
     #[inline(always)]
     #[must_use]
-    pub fn key(&self) -> (FlowKey, Direction) {
-        let from = (u64::from(self.source.bits()) << 16) | u64::from(self.source_port);
-        let to = (u64::from(self.destination.bits()) << 16) | u64::from(self.destination_port);
-        let protocol = u32::from(self.protocol);
-        if from <= to {
-            let key = FlowKey {
-                low: self.source,
-                high: self.destination,
-                low_port: self.source_port,
-                high_port: self.destination_port,
-                protocol,
-            };
-            (key, Direction::FromLow)
+    pub fn key(&self) -> (A::Key, Direction) {
+        let from = (self.source, self.source_port);
+        let to = (self.destination, self.destination_port);
+        if A::is_ordered(from, to) {
+            (A::key(from, to, self.protocol), Direction::FromLow)
         } else {
-            let key = FlowKey {
-                low: self.destination,
-                high: self.source,
-                low_port: self.destination_port,
-                high_port: self.source_port,
-                protocol,
-            };
-            (key, Direction::FromHigh)
+            (A::key(to, from, self.protocol), Direction::FromHigh)
         }
     }
 
     /// The key of the destination alone, of no flow's: pods have no unspecified address.
     #[inline(always)]
     #[must_use]
-    pub const fn destination_key(&self) -> FlowKey {
-        FlowKey {
-            low: NetAddr::UNSPECIFIED,
-            high: self.destination,
-            low_port: 0,
-            high_port: self.destination_port,
-            protocol: self.protocol as u32,
-        }
+    pub fn destination_key(&self) -> A::Key {
+        let to = (self.destination, self.destination_port);
+        A::key((A::UNSPECIFIED, 0), to, self.protocol)
     }
 
     /// A well mixed hash of the tuple, direction included.
@@ -116,7 +188,7 @@ impl Tuple {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self) -> u32 {
-        let addrs = u64::from(self.source.bits()) | (u64::from(self.destination.bits()) << 32);
+        let addrs = A::digest(self.source, self.destination);
         let ports = u64::from(self.source_port)
             | (u64::from(self.destination_port) << 16)
             | (u64::from(self.protocol) << 32);
@@ -129,30 +201,32 @@ impl Tuple {
     }
 }
 
-/// Classifies a frame whose IPv4 header, at its usual place, is `ip`.
+/// Classifies a frame whose IP header, at its usual place, is `ip`.
 #[inline(always)]
-pub fn classify<F: Frame + ?Sized>(frame: &F, ip: &Ipv4Header) -> Segment {
+pub fn classify<F: Frame + ?Sized, H: Header>(frame: &F, ip: &H) -> Segment<H::Addr> {
     let opaque = Segment { kind: Kind::Opaque, tuple: tuple(ip, 0, 0), headers_len: 0 };
-    if !ip.is_plain() || ip.is_fragment() {
+    if !ip.may_have_flow() {
         return opaque;
     }
-    if transport::has_ports(ip.protocol) {
+    if transport::has_ports(ip.protocol()) {
         return ported(frame, ip).unwrap_or(opaque);
     }
-    if ip.protocol == PROTOCOL_ICMP {
+    if ip.protocol() == H::ICMP {
         return icmp(frame, ip).unwrap_or(opaque);
     }
     opaque
 }
 
 #[inline(always)]
-fn ported<F: Frame + ?Sized>(frame: &F, ip: &Ipv4Header) -> Option<Segment> {
-    let (source_port, destination_port) = transport::ports(frame.window::<L4_PEEK>(L4_AT)?);
+fn ported<F: Frame + ?Sized, H: Header>(frame: &F, ip: &H) -> Option<Segment<H::Addr>> {
+    let at = ETH_LEN + H::LEN;
+    let (source_port, destination_port) = transport::ports(frame.window::<L4_PEEK>(at)?);
     let tuple = tuple(ip, source_port, destination_port);
-    if ip.protocol != PROTOCOL_TCP {
-        return Some(Segment { kind: Kind::Of(Phase::Middle), tuple, headers_len: PLAIN_HEADERS });
+    if ip.protocol() != PROTOCOL_TCP {
+        let headers_len = plain_headers::<H>();
+        return Some(Segment { kind: Kind::Of(Phase::Middle), tuple, headers_len });
     }
-    let tcp = TcpPeek::parse(frame.window::<TCP_PEEK>(L4_AT)?);
+    let tcp = TcpPeek::parse(frame.window::<TCP_PEEK>(at)?);
     let phase = if tcp.opens() {
         Phase::Opening
     } else if tcp.closes() {
@@ -160,109 +234,56 @@ fn ported<F: Frame + ?Sized>(frame: &F, ip: &Ipv4Header) -> Option<Segment> {
     } else {
         Phase::Middle
     };
-    let headers_len = size(IPV4_LEN) + u32::from(tcp.header_len);
+    let headers_len = size(H::LEN) + u32::from(tcp.header_len);
     Some(Segment { kind: Kind::Of(phase), tuple, headers_len })
 }
 
 /// IP and UDP header, or IP and ICMP header, in bytes.
-const PLAIN_HEADERS: u32 = size(IPV4_LEN + L4_PEEK);
-
 #[inline(always)]
-fn icmp<F: Frame + ?Sized>(frame: &F, ip: &Ipv4Header) -> Option<Segment> {
-    let (kind, tuple) = match transport::icmp(frame.window::<L4_PEEK>(L4_AT)?) {
-        Icmp::Echo(id) => (Kind::Of(Phase::Middle), tuple(ip, id, id)),
-        Icmp::Error => (Kind::ErrorAbout, quoted(frame)?),
-        Icmp::Other => return None,
-    };
-    Some(Segment { kind, tuple, headers_len: PLAIN_HEADERS })
+const fn plain_headers<H: Header>() -> u32 {
+    size(H::LEN + L4_PEEK)
 }
 
-/// The flow of the packet that an ICMP error quotes (RFC 792: header and 64 bits).
 #[inline(always)]
-fn quoted<F: Frame + ?Sized>(frame: &F) -> Option<Tuple> {
-    const QUOTE_AT: usize = L4_AT + L4_PEEK;
-    let ip = Ipv4Header::parse(frame.window::<IPV4_LEN>(QUOTE_AT)?);
-    let l4 = frame.window::<L4_PEEK>(QUOTE_AT + IPV4_LEN)?;
-    if ip.version_ihl != VERSION_IHL || !ip.has_transport_header() {
+fn icmp<F: Frame + ?Sized, H: Header>(frame: &F, ip: &H) -> Option<Segment<H::Addr>> {
+    let (kind, tuple) = match H::icmp(frame.window::<L4_PEEK>(ETH_LEN + H::LEN)?) {
+        Icmp::Echo(id) => (Kind::Of(Phase::Middle), tuple(ip, id, id)),
+        Icmp::Error => (Kind::ErrorAbout, quoted::<F, H>(frame)?),
+        Icmp::Other => return None,
+    };
+    Some(Segment { kind, tuple, headers_len: plain_headers::<H>() })
+}
+
+/// The flow of the packet that an ICMP error quotes (RFC 792: header and 64 bits; RFC 4443: as
+/// much as fits).
+#[inline(always)]
+fn quoted<F: Frame + ?Sized, H: Header>(frame: &F) -> Option<Tuple<H::Addr>> {
+    let at = ETH_LEN + H::LEN + L4_PEEK;
+    let ip = H::read(frame, at)?;
+    let l4 = frame.window::<L4_PEEK>(at + H::LEN)?;
+    if !ip.is_quotable() {
         return None;
     }
-    if transport::has_ports(ip.protocol) {
+    if transport::has_ports(ip.protocol()) {
         let (source_port, destination_port) = transport::ports(l4);
         return Some(tuple(&ip, source_port, destination_port));
     }
-    match (ip.protocol == PROTOCOL_ICMP, transport::icmp(l4)) {
+    match (ip.protocol() == H::ICMP, H::icmp(l4)) {
         (true, Icmp::Echo(id)) => Some(tuple(&ip, id, id)),
         (true | false, Icmp::Echo(_) | Icmp::Error | Icmp::Other) => None,
     }
 }
 
 #[inline(always)]
-const fn tuple(ip: &Ipv4Header, source_port: u16, destination_port: u16) -> Tuple {
+fn tuple<H: Header>(ip: &H, source_port: u16, destination_port: u16) -> Tuple<H::Addr> {
     Tuple {
-        source: ip.source,
-        destination: ip.destination,
+        source: ip.source(),
+        destination: ip.destination(),
         source_port,
         destination_port,
-        protocol: ip.protocol,
+        protocol: ip.protocol(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn any_tuple() -> impl Strategy<Value = Tuple> {
-        any::<([u8; 4], [u8; 4], u16, u16, u8)>().prop_map(|(s, d, sp, dp, protocol)| Tuple {
-            source: NetAddr::from_octets(s),
-            destination: NetAddr::from_octets(d),
-            source_port: sp,
-            destination_port: dp,
-            protocol,
-        })
-    }
-
-    fn reversed(t: Tuple) -> Tuple {
-        Tuple {
-            source: t.destination,
-            destination: t.source,
-            source_port: t.destination_port,
-            destination_port: t.source_port,
-            protocol: t.protocol,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn both_directions_share_one_key(t in any_tuple()) {
-            let ((key, way), (back_key, back_way)) = (t.key(), reversed(t).key());
-            prop_assert_eq!(key, back_key);
-            if t != reversed(t) {
-                prop_assert_ne!(way, back_way);
-            }
-        }
-
-        #[test]
-        fn noise_never_panics(noise: std::vec::Vec<u8>) {
-            if let Some(b) = noise[..].window::<IPV4_LEN>(14) {
-                let _ = classify(&noise[..], &Ipv4Header::parse(b));
-            }
-        }
-    }
-
-    #[test]
-    fn hashes_spread_over_ports() {
-        let mut buckets = [0_u32; 64];
-        for port in 0..6400_u16 {
-            let t = Tuple {
-                source: NetAddr::from_octets([10, 244, 1, 2]),
-                destination: NetAddr::from_octets([10, 244, 2, 2]),
-                source_port: 30_000 + port,
-                destination_port: 80,
-                protocol: 6,
-            };
-            buckets[(t.hash() >> 26) as usize] += 1;
-        }
-        assert!(buckets.iter().all(|n| (50..=150).contains(n)), "{buckets:?}");
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ mod regime;
 pub use regime::Regime;
 
 use crate::abi::{FastPath, FlowState};
-use crate::flow::{Direction, Phase, Tuple};
+use crate::flow::{Address, Direction, Phase, Tuple};
 
 const SEEN_LOW: u32 = 1;
 const SEEN_HIGH: u32 = 2;
@@ -82,7 +82,7 @@ impl FlowState {
 #[inline(always)]
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "sixteen bits are all the room there is")]
-pub fn tag(tuple: &Tuple) -> u16 {
+pub fn tag<A: Address>(tuple: &Tuple<A>) -> u16 {
     let hash = tuple.hash();
     (hash ^ (hash >> 16)) as u16 | 1
 }
@@ -93,6 +93,10 @@ pub const ACCEPTED: u16 = 0x7a7a;
 /// The tag of a packet that an origin hook sends onto the link as it is, past the host stack: at
 /// the delivery hook there it is none of the stack's. Even, and so no tuple's.
 pub const FORWARDED: u16 = 0x7a7c;
+
+/// The tag of a packet that an origin hook sent to the overlay device with a tunnel key: the
+/// device's own hook has nothing left to do. No tuple has it, for it is even.
+pub const KEYED: u16 = 0x5e5e;
 
 /// One packet at an origin hook; `entry` may be [`FlowState::UNKNOWN`].
 #[inline(always)]

@@ -12,8 +12,8 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`types`] | values that cannot be illegal: [`Vni`], [`Mtu`], [`Mac`], [`NetAddr`] |
-//! | [`wire`] | headers and checksums, RFC 791, 768, 7348, 1071, 1624, 6040 |
+//! | [`types`] | values that cannot be illegal: [`Vni`], [`Mtu`], [`Mac`], [`NetAddr`], [`NetAddr6`] |
+//! | [`wire`] | headers and checksums, RFC 791, 8200, 768, 7348, 1071, 1624, 6040 |
 //! | [`abi`] | map keys and values, counters' index space |
 //! | [`reason`], [`path`], [`event`] | what is counted, with captions |
 //! | [`flow`], [`gate`] | which flows may skip the host stack |
@@ -43,4 +43,4 @@ pub mod tunnel;
 pub mod types;
 pub mod wire;
 
-pub use types::{Mac, Mtu, NetAddr, Vni};
+pub use types::{Mac, Mtu, NetAddr, NetAddr6, Vni};

@@ -42,8 +42,8 @@ crate::table::counted! {
             "a tunnel packet is for an address outside this node's pod subnet",
             "the sender believes that this node holds another subnet: check for overlapping leases with `tartanctl peers`";
         InnerProtocol = 13: "inner-protocol",
-            "a tunnel packet's inner frame is not IPv4",
-            "IPv6 pods are not carried yet; anything else is not pod traffic";
+            "a tunnel packet's inner frame is of another protocol than pods speak through this tunnel",
+            "IPv4 pods are reached over IPv4 and IPv6 pods over IPv6, as flannel has it; anything else is not pod traffic";
         InnerMalformed = 14: "inner-malformed",
             "a tunnel packet's inner IP header is malformed",
             "look for a forged packet or a broken link";
@@ -65,6 +65,12 @@ crate::table::counted! {
         OffLinkSource = 20: "off-link-source",
             "a packet arrived without a tunnel from a pod address that belongs to no node on this link",
             "compare the source with `tartanctl peers`: only nodes whose next hop is the node itself may send without a tunnel; anything else is forged or takes a wrong route";
+        RogueRouter = 21: "rogue-router",
+            "a pod sent an IPv6 router advertisement or a redirect",
+            "nothing to fix in the network: only routers may say such things; look at what that pod is doing";
+        NoOuterChecksum = 22: "no-outer-checksum",
+            "a tunnel packet over IPv6 carries no UDP checksum",
+            "let the sender compute it (no udp6zerocsumtx on its device): RFC 8200 section 8.1 asks for it, and kernels refuse such packets, too";
     }
 }
 

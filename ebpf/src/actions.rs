@@ -159,7 +159,7 @@ const AF_INET: u32 = 2;
 /// Volatile and in place, because anything else becomes a call of memset,
 /// which is a loop, which the verifier refuses without CAP_PERFMON.
 #[inline(always)]
-fn zeroed<T: PlainC, const WORDS: usize>(room: &mut MaybeUninit<T>) -> &mut T {
+pub(crate) fn zeroed<T: PlainC, const WORDS: usize>(room: &mut MaybeUninit<T>) -> &mut T {
     const { assert!(size_of::<T>() == WORDS * 4 && align_of::<T>() == 4) };
     let words = room.as_mut_ptr().cast::<u32>();
     let mut word = 0;
@@ -173,7 +173,7 @@ fn zeroed<T: PlainC, const WORDS: usize>(room: &mut MaybeUninit<T>) -> &mut T {
 }
 
 /// A C struct of integers and unions of integers: any bytes are a valid value.
-trait PlainC {}
+pub(crate) trait PlainC {}
 impl PlainC for bpf_tunnel_key {}
 impl PlainC for bpf_redir_neigh {}
 
@@ -231,7 +231,14 @@ pub(crate) fn tunnel_key(packet: &Packet) -> Option<TunnelKey> {
 /// Takes the outer headers off. `false` leaves the packet as it was.
 #[inline(always)]
 pub(crate) fn decapsulate(packet: &Packet) -> bool {
-    if !adjust_room(packet, -(TUNNEL_OVERHEAD as i32), DECAP_FLAGS) {
+    remove_outer(packet, TUNNEL_OVERHEAD)
+}
+
+/// Removes `bytes` of outer headers behind the Ethernet header. `false` leaves the packet as it
+/// was.
+#[inline(always)]
+pub(crate) fn remove_outer(packet: &Packet, bytes: usize) -> bool {
+    if !adjust_room(packet, -(bytes as i32), DECAP_FLAGS) {
         event(Event::DecapRoomFailed);
         return false;
     }

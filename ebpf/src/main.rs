@@ -22,6 +22,10 @@
 #[cfg(target_arch = "bpf")]
 mod actions;
 #[cfg(target_arch = "bpf")]
+mod actions6;
+#[cfg(target_arch = "bpf")]
+mod ipv6;
+#[cfg(target_arch = "bpf")]
 mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;

@@ -7,6 +7,7 @@ use tartan_common::hook::{self, OverlayEgress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
+use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::meet;
 
@@ -21,7 +22,7 @@ pub(crate) fn overlay_egress(ctx: TcContext) -> i32 {
     };
     let meta = packet.meta();
     match hook::overlay_egress(&packet, &meta, config, &Tables) {
-        OverlayEgress::Foreign => NEXT,
+        OverlayEgress::Foreign => ipv6::overlay_egress(&packet, &meta, config),
         OverlayEgress::Drop(reason) => actions::drop(&packet, reason),
         OverlayEgress::Device(peer) => actions::leave_to_device(&packet, config, peer),
         OverlayEgress::Encapsulate(peer, open) => {

@@ -7,6 +7,7 @@ use tartan_common::hook::{self, OverlayIngress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
+use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::meet;
 
@@ -20,6 +21,9 @@ pub(crate) fn overlay_ingress(ctx: TcContext) -> i32 {
         return NEXT;
     };
     let meta = packet.meta();
+    if let Some(code) = ipv6::overlay_ingress(&packet, &meta, config) {
+        return code;
+    }
     let key = actions::tunnel_key(&packet);
     match hook::overlay_ingress(&packet, &meta, key, config, &Tables) {
         OverlayIngress::Judged => NEXT,

@@ -30,15 +30,15 @@ pub(crate) fn meet(ctx: TcContext, peek: usize) -> Option<(Packet, &'static Node
         count(Counted::Event(Event::NotConfigured), 0);
         return None;
     };
-    if !packet.has_linear(peek) && !packet.pull_headers() {
+    if !packet.reach(peek) {
         count(Counted::Event(Event::PullFailed), 0);
         return None;
     }
     Some((packet, config))
 }
 
-/// Enough for the outer headers, the inner ones, and a packet quoted by ICMP.
-const HEADERS: u32 = 160;
+/// Enough for the outer headers, the inner ones, and a packet quoted by ICMP, in IPv6.
+const HEADERS: u32 = 192;
 
 impl Packet {
     /// The kernel's packet, for helpers.
@@ -81,6 +81,12 @@ impl Packet {
     pub(crate) fn set_tag(&self, tag: u16) {
         // SAFETY: the context outlives the program; tc programs may write tc_index.
         unsafe { (*self.skb()).tc_index = u32::from(tag) };
+    }
+
+    /// Makes sure that `bytes` of the frame, or all of it, can be read directly.
+    #[inline(always)]
+    pub(crate) fn reach(&self, bytes: usize) -> bool {
+        self.has_linear(bytes) || self.pull_headers()
     }
 
     /// Whether `bytes` of the frame, or all of it, can be read directly.

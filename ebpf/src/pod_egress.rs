@@ -10,6 +10,7 @@ use tartan_common::hook::{self, PodEgress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
+use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::{Packet, meet};
 
@@ -25,7 +26,7 @@ pub(crate) fn pod_egress(ctx: TcContext) -> i32 {
     let meta = packet.meta();
     let plan = hook::pod_egress(&packet, &meta, config, &Tables, |at| packet.be16_at(at));
     match plan {
-        PodEgress::Foreign => NEXT,
+        PodEgress::Foreign => ipv6::pod_egress(&packet, &meta, config),
         PodEgress::Drop(reason) => actions::drop(&packet, reason),
         PodEgress::Stack(path, tag) => to_stack(&packet, path, tag),
         PodEgress::Local(pod) => actions::into_pod(&packet, pod, None, Path::PodLocalFast),

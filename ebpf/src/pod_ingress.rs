@@ -7,6 +7,7 @@ use tartan_common::hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
+use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::meet;
 
@@ -19,6 +20,8 @@ pub(crate) fn pod_ingress(ctx: TcContext) -> i32 {
     let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
     };
-    hook::pod_ingress(&packet, &packet.meta(), config, &Tables);
+    let meta = packet.meta();
+    hook::pod_ingress(&packet, &meta, config, &Tables);
+    ipv6::pod_ingress(&packet, &meta, config);
     actions::pass(&packet, Path::PodDelivered)
 }

@@ -14,6 +14,7 @@ use tartan_common::hook::{self, UplinkIngress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
+use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::{Packet, meet};
 
@@ -28,7 +29,7 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
     };
     let meta = packet.meta();
     match hook::uplink_ingress(&packet, &meta, config, &Tables, |at| packet.be16_at(at)) {
-        UplinkIngress::Foreign => NEXT,
+        UplinkIngress::Foreign => ipv6::uplink_ingress(&packet, &meta, config),
         UplinkIngress::Device(tag) => to_device(&packet, tag),
         UplinkIngress::Drop(reason) => actions::drop(&packet, reason),
         UplinkIngress::Pod(pod, tos) => {

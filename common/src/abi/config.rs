@@ -1,5 +1,6 @@
 //! What a node's programs must know about the node.
 
+use super::Ipv6Config;
 use super::layout::abi;
 use crate::{Mac, NetAddr};
 
@@ -7,6 +8,9 @@ use crate::{Mac, NetAddr};
 /// one [`NodeConfig`] each. The agent writes the idle one and then flips the
 /// slot number, a single aligned word: no packet sees half a configuration.
 pub const CONFIG_SLOTS: u32 = 3;
+
+/// Bytes of slot 0 behind the number.
+pub const CONFIG_SLOT_PADDING: usize = 148;
 
 /// When a flow may skip the host stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +66,7 @@ abi! {
         /// 1 or 2; 0 before the agent's first write.
         pub active: u32,
         /// Zero.
-        pub unused: [u8; 64],
+        pub unused: [u8; CONFIG_SLOT_PADDING],
     }
 }
 
@@ -102,8 +106,8 @@ abi! {
         pub vtep_mac: Mac,
         /// Fingerprint of the netfilter rules that the mode rests on; the programs do not read it.
         pub rules: u32,
-        /// Zero.
-        pub unused: [u8; 4],
+        /// What belongs to IPv6 alone.
+        pub ipv6: Ipv6Config,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the gate remembers of a flow.
 
 use super::layout::abi;
-use crate::NetAddr;
+use crate::{NetAddr, NetAddr6};
 
 abi! {
     /// A flow without direction: the end with the lower (address, port) comes first.
@@ -16,6 +16,23 @@ abi! {
         /// Port of the higher end, or the ICMP echo identifier.
         pub high_port: u16,
         /// IP protocol.
+        pub protocol: u32,
+    }
+}
+
+abi! {
+    /// A flow between IPv6 addresses, as [`FlowKey`].
+    #[repr(C)]
+    pub struct FlowKey6 {
+        /// Address of the lower end.
+        pub low: NetAddr6,
+        /// Address of the higher end.
+        pub high: NetAddr6,
+        /// Port of the lower end, or the ICMPv6 echo identifier.
+        pub low_port: u16,
+        /// Port of the higher end, or the ICMPv6 echo identifier.
+        pub high_port: u16,
+        /// Next header.
         pub protocol: u32,
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes of a `repr(C)` struct without `unsafe`, and its documentation.
 
-use crate::{Mac, NetAddr};
+use crate::{Mac, NetAddr, NetAddr6};
 
 /// One field as `docs/MAP-ABI.md` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,15 @@ impl<const N: usize> Field for [u8; N] {
 }
 
 impl Field for NetAddr {
+    fn put(self, out: &mut [u8]) {
+        self.octets().put(out);
+    }
+    fn take(bytes: &[u8]) -> Self {
+        Self::from_octets(Field::take(bytes))
+    }
+}
+
+impl Field for NetAddr6 {
     fn put(self, out: &mut [u8]) {
         self.octets().put(out);
     }

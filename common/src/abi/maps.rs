@@ -1,13 +1,13 @@
 //! Every map: the source of `docs/MAP-ABI.md`.
 
 use super::{
-    Abi, CONFIG_SLOTS, COUNTER_SLOTS, FieldDoc, FlowEntries, FlowKey, FlowState, NodeConfig,
-    NodeEntry, Peer, PodEntry, Tally,
+    Abi, CONFIG_SLOTS, COUNTER_SLOTS, FieldDoc, FlowEntries, FlowKey, FlowKey6, FlowState,
+    Ipv6Config, NodeConfig, NodeEntry, NodeEntry6, Peer, Peer6, PodEntry, Tally,
 };
 
 /// Number of the layout as a whole. A change of any key, value, name or kind
 /// raises it; the agent refuses to adopt pinned maps of another number.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// One map as the documents show it.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,8 @@ pub const MAX_PEERS: u32 = 32_768;
 pub const MAX_PODS: u32 = 4_096;
 /// The capacity of `FLOWS` unless [`FlowEntries`] says otherwise.
 pub const MAX_FLOWS: u32 = FlowEntries::DEFAULT.get();
+/// The capacity of `FLOWS6`. Its memory is taken whether there are IPv6 pods or not.
+pub const MAX_FLOWS6: u32 = 65_536;
 
 /// Every map, in alphabetical order.
 pub const MAPS: &[MapDoc] = &[
@@ -76,6 +78,16 @@ pub const MAPS: &[MapDoc] = &[
         when_full: "the least recently used flow goes back to the host stack until it is seen both ways again",
     },
     MapDoc {
+        name: "FLOWS6",
+        kind: "lru_hash",
+        key: "FlowKey6",
+        value: FlowState::NAME,
+        value_fields: FlowState::FIELDS,
+        capacity: MAX_FLOWS6,
+        writer: "the programs",
+        when_full: "the least recently used flow goes back to the host stack until it is seen both ways again",
+    },
+    MapDoc {
         name: "META",
         kind: "array",
         key: "0: layout version; 1: build of the pinned programs",
@@ -96,11 +108,31 @@ pub const MAPS: &[MapDoc] = &[
         when_full: "tartand logs the peer that did not fit and reports it in status",
     },
     MapDoc {
+        name: "NODES6",
+        kind: "hash",
+        key: "IPv6 address of the node (16 bytes)",
+        value: NodeEntry6::NAME,
+        value_fields: NodeEntry6::FIELDS,
+        capacity: MAX_PEERS,
+        writer: "tartand",
+        when_full: "tartand logs the peer that did not fit and reports it in status",
+    },
+    MapDoc {
         name: "PEERS",
         kind: "hash",
         key: "network address of the peer's subnet (4 bytes, network order)",
         value: Peer::NAME,
         value_fields: Peer::FIELDS,
+        capacity: MAX_PEERS,
+        writer: "tartand",
+        when_full: "tartand logs the peer that did not fit and reports it in status",
+    },
+    MapDoc {
+        name: "PEERS6",
+        kind: "hash",
+        key: "network address of the peer's IPv6 subnet (16 bytes)",
+        value: Peer6::NAME,
+        value_fields: Peer6::FIELDS,
         capacity: MAX_PEERS,
         writer: "tartand",
         when_full: "tartand logs the peer that did not fit and reports it in status",
@@ -115,10 +147,24 @@ pub const MAPS: &[MapDoc] = &[
         writer: "tartan-cni",
         when_full: "ADD fails and undoes what it did",
     },
+    MapDoc {
+        name: "PODS6",
+        kind: "hash",
+        key: "IPv6 address of the pod (16 bytes)",
+        value: PodEntry::NAME,
+        value_fields: PodEntry::FIELDS,
+        capacity: MAX_PODS,
+        writer: "tartan-cni",
+        when_full: "ADD fails and undoes what it did",
+    },
 ];
 
-/// The key of the `FLOWS` map, the only one that is a struct.
+/// The key of the `FLOWS` map.
 pub const FLOW_KEY_FIELDS: &[FieldDoc] = FlowKey::FIELDS;
+/// The key of the `FLOWS6` map.
+pub const FLOW_KEY6_FIELDS: &[FieldDoc] = FlowKey6::FIELDS;
+/// The field `ipv6` of the configuration.
+pub const IPV6_CONFIG_FIELDS: &[FieldDoc] = Ipv6Config::FIELDS;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,8 @@
 //! where netfilter has a say, the flow's time slot is over. What is forgotten
 //! is learned again from packets that the host stack saw.
 
-use crate::abi::{FastPath, FlowKey, FlowState, NodeConfig};
+use crate::abi::{FastPath, FlowState, NodeConfig};
+use crate::flow::FlowId;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -52,7 +53,7 @@ impl NodeConfig {
     /// The clock is read only where the answer depends on it.
     #[inline(always)]
     #[must_use]
-    pub fn regime(&self, key: &FlowKey, now: impl FnOnce() -> u64) -> Regime {
+    pub fn regime<K: FlowId>(&self, key: &K, now: impl FnOnce() -> u64) -> Regime {
         match self.fast_path() {
             FastPath::Off => Regime::new(self, FastPath::Off, false, 0),
             FastPath::On if self.on_until == 0 => Regime::new(self, FastPath::On, false, 0),
@@ -86,9 +87,10 @@ impl NodeConfig {
 /// Flows change slots at different moments, or a node's whole traffic would
 /// meet the host stack at once.
 #[inline(always)]
-const fn slot(key: &FlowKey, now: u64) -> u32 {
+fn slot<K: FlowId>(key: &K, now: u64) -> u32 {
     // The golden ratio's multiplier (Knuth, The Art of Computer Programming 6.4) spreads
     // neighbouring ports over the whole slot.
-    let phase = (key.low_port ^ key.high_port) as u32;
-    (now.wrapping_add(phase.wrapping_mul(0x9e37_79b1) as u64) >> 32) as u32
+    let (low, high) = key.ports();
+    let phase = u32::from(low ^ high);
+    (now.wrapping_add(u64::from(phase.wrapping_mul(0x9e37_79b1))) >> 32) as u32
 }

@@ -1,7 +1,7 @@
 //! The gate's rules, each as the story that it is there for.
 
 use super::*;
-use crate::abi::{FlowKey, NodeConfig};
+use crate::abi::{Ipv6Config, FlowKey, NodeConfig};
 use crate::{Mac, NetAddr};
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ fn config(mode: FastPath, epoch: u32, on_until: u32) -> NodeConfig {
         port: 8472,
         vtep_mac: Mac::default(),
         rules: 0,
-        unused: [0; 4],
+        ipv6: Ipv6Config::NONE,
     }
 }
 

@@ -4,6 +4,7 @@
 //! (helpers, redirects) is all that the kernel program does. The only side
 //! effect is on the flow entries, through [`Maps`].
 
+mod ipv6;
 mod overlay_egress;
 mod overlay_ingress;
 mod pod_egress;
@@ -11,6 +12,10 @@ mod pod_ingress;
 mod uplink_egress;
 mod uplink_ingress;
 
+pub use ipv6::{
+    Maps6, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkIngress6, ether_type,
+    overlay_egress6, overlay_ingress6, pod_egress6, pod_ingress6, uplink_ingress6,
+};
 pub use overlay_egress::{OverlayEgress, overlay_egress};
 pub use overlay_ingress::{OverlayIngress, TunnelKey, overlay_ingress};
 pub use pod_egress::{PodEgress, pod_egress};
@@ -21,7 +26,7 @@ pub use uplink_ingress::{UNJUDGED, UplinkIngress, uplink_ingress};
 use crate::NetAddr;
 use crate::abi::{FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};
 use crate::event::Event;
-use crate::flow::{Kind, Phase, Segment, Tuple};
+use crate::flow::{Address, Kind, Phase, Segment, Tuple};
 use crate::gate::{self, Entry, Regime, Step, Way};
 use crate::wire::ethernet::ETHERTYPE_IPV4;
 use crate::wire::ipv4::Ipv4Header;
@@ -49,6 +54,42 @@ pub trait Maps {
     fn now(&self) -> u64;
     /// Counts an event.
     fn count(&self, event: Event);
+}
+
+/// The flows of one family: what the gate asks of [`Maps`] or of [`Maps6`].
+trait Flows<A: Address> {
+    fn entry(&self, key: &A::Key) -> FlowState;
+    fn write(&self, key: &A::Key, state: FlowState);
+    fn delete(&self, key: &A::Key);
+    fn time(&self) -> u64;
+    fn happened(&self, event: Event);
+}
+
+impl<M: Maps> Flows<NetAddr> for M {
+    #[inline(always)]
+    fn entry(&self, key: &FlowKey) -> FlowState {
+        self.flow(key)
+    }
+
+    #[inline(always)]
+    fn write(&self, key: &FlowKey, state: FlowState) {
+        self.write_flow(key, state);
+    }
+
+    #[inline(always)]
+    fn delete(&self, key: &FlowKey) {
+        self.delete_flow(key);
+    }
+
+    #[inline(always)]
+    fn time(&self) -> u64 {
+        self.now()
+    }
+
+    #[inline(always)]
+    fn happened(&self, event: Event) {
+        self.count(event);
+    }
 }
 
 /// What the kernel knows of a packet besides its bytes.
@@ -86,14 +127,14 @@ fn ipv4<F: Frame + ?Sized>(frame: &F) -> Option<Ipv4Header> {
 
 /// Asks the gate at an origin hook and keeps the flow's entry.
 #[inline(always)]
-fn origin<M: Maps>(maps: &M, config: &NodeConfig, segment: &Segment) -> Way {
+fn origin<A: Address, M: Flows<A>>(maps: &M, config: &NodeConfig, segment: &Segment<A>) -> Way {
     match segment.kind {
         Kind::Of(phase) => origin_of_flow(maps, config, &segment.tuple, phase),
         Kind::ErrorAbout => {
             // Conntrack never saw a direct flow and would call the error INVALID.
             let (key, _) = segment.tuple.key();
-            let entry = maps.flow(&key);
-            let regime = config.regime(&key, || maps.now());
+            let entry = maps.entry(&key);
+            let regime = config.regime(&key, || maps.time());
             if entry.is_direct(&regime) { Way::Fast } else { Way::Stack }
         }
         Kind::Opaque => Way::Stack,
@@ -101,60 +142,76 @@ fn origin<M: Maps>(maps: &M, config: &NodeConfig, segment: &Segment) -> Way {
 }
 
 #[inline(always)]
-fn origin_of_flow<M: Maps>(maps: &M, config: &NodeConfig, tuple: &Tuple, phase: Phase) -> Way {
+fn origin_of_flow<A: Address, M: Flows<A>>(
+    maps: &M,
+    config: &NodeConfig,
+    tuple: &Tuple<A>,
+    phase: Phase,
+) -> Way {
     let (key, direction) = tuple.key();
-    let entry = maps.flow(&key);
-    let regime = config.regime(&key, || maps.now());
+    let entry = maps.entry(&key);
+    let regime = config.regime(&key, || maps.time());
     let Step { way, entry: change } =
         if phase == Phase::Opening && regime.mode() == FastPath::On && is_served(maps, tuple) {
             gate::opening_beside_a_service(&regime, entry)
         } else {
             gate::at_origin(&regime, entry, direction, phase)
         };
-    apply(maps, &regime, &key, entry, change);
+    apply::<A, M>(maps, &regime, &key, entry, change);
     way
 }
 
 /// Whether connections of this node are translated to the destination.
 #[inline(always)]
-fn is_served<M: Maps>(maps: &M, tuple: &Tuple) -> bool {
-    maps.flow(&tuple.destination_key()).is_known()
+fn is_served<A: Address, M: Flows<A>>(maps: &M, tuple: &Tuple<A>) -> bool {
+    maps.entry(&tuple.destination_key()).is_known()
 }
 
 /// Tells the gate what comes out of the host stack.
 #[inline(always)]
-fn delivery<M: Maps>(maps: &M, config: &NodeConfig, segment: &Segment, tag: u16) {
+fn delivery<A: Address, M: Flows<A>>(
+    maps: &M,
+    config: &NodeConfig,
+    segment: &Segment<A>,
+    tag: u16,
+) {
     let Kind::Of(phase) = segment.kind else {
         return;
     };
     let (key, direction) = segment.tuple.key();
-    let entry = maps.flow(&key);
+    let entry = maps.entry(&key);
     let untranslated = tag == gate::tag(&segment.tuple);
-    let regime = config.regime(&key, || maps.now());
+    let regime = config.regime(&key, || maps.time());
     // Only a pod's connection can meet another pod's: a host process has no tag.
     let by_a_pod = tag != 0 && tag != gate::ACCEPTED;
     if phase == Phase::Opening && by_a_pod && !untranslated && !is_served(maps, &segment.tuple) {
-        maps.write_flow(&segment.tuple.destination_key(), gate::served(&regime));
+        maps.write(&segment.tuple.destination_key(), gate::served(&regime));
     }
     let change = gate::at_delivery(&regime, entry, direction, phase, untranslated);
-    apply(maps, &regime, &key, entry, change);
+    apply::<A, M>(maps, &regime, &key, entry, change);
 }
 
 #[inline(always)]
-fn apply<M: Maps>(maps: &M, regime: &Regime, key: &FlowKey, before: FlowState, change: Entry) {
+fn apply<A: Address, M: Flows<A>>(
+    maps: &M,
+    regime: &Regime,
+    key: &A::Key,
+    before: FlowState,
+    change: Entry,
+) {
     let was_direct = before.is_direct(regime);
     match change {
         Entry::Keep => {}
         Entry::Write(state) => {
-            maps.write_flow(key, state);
+            maps.write(key, state);
             if !was_direct && state.is_direct(regime) {
-                maps.count(Event::GateOpened);
+                maps.happened(Event::GateOpened);
             }
         }
         Entry::Revoke => {
-            maps.delete_flow(key);
+            maps.delete(key);
             if was_direct {
-                maps.count(Event::GateRevoked);
+                maps.happened(Event::GateRevoked);
             }
         }
     }
@@ -162,7 +219,7 @@ fn apply<M: Maps>(maps: &M, regime: &Regime, key: &FlowKey, before: FlowState, c
 
 /// The tag that an origin hook leaves on what it sends into the host stack.
 #[inline(always)]
-fn tag_of(segment: &Segment) -> u16 {
+fn tag_of<A: Address>(segment: &Segment<A>) -> u16 {
     match segment.kind {
         Kind::Of(_) => gate::tag(&segment.tuple),
         Kind::ErrorAbout | Kind::Opaque => gate::ACCEPTED,

@@ -166,7 +166,7 @@ fn check_lengths(frame_len: u32, ip: &Ipv4Header, udp_length: u16) -> Result<(),
 }
 
 #[inline(always)]
-fn check_vxlan(header: &[u8; VXLAN_LEN], config: &NodeConfig) -> Result<(), Refusal> {
+pub(super) fn check_vxlan(header: &[u8; VXLAN_LEN], config: &NodeConfig) -> Result<(), Refusal> {
     let (flags, vni) = vxlan::words(header);
     if flags != vxlan::FLAGS_WORD || vni & 0xff != 0 {
         return Err(Reason::WrongVxlanFlags);

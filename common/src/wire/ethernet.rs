@@ -5,6 +5,8 @@ use crate::Mac;
 
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// EtherTypes of VLAN tags that the kernel takes off by itself: IEEE 802.1Q and 802.1ad.
 pub const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];

@@ -1,6 +1,7 @@
 //! IPv4 headers (RFC 791).
 
-use super::{IPV4_LEN, be16, checksum, four};
+use super::transport::{self, Icmp, L4_PEEK};
+use super::{Frame, Header, IPV4_LEN, be16, checksum, four};
 use crate::NetAddr;
 
 /// Protocol number of ICMP.
@@ -107,6 +108,47 @@ impl Ipv4Header {
     #[must_use]
     pub const fn has_transport_header(&self) -> bool {
         self.fragment & OFFSET_MASK == 0
+    }
+}
+
+impl Header for Ipv4Header {
+    type Addr = NetAddr;
+    const LEN: usize = IPV4_LEN;
+    const ICMP: u8 = PROTOCOL_ICMP;
+
+    #[inline(always)]
+    fn read<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
+        frame.window::<IPV4_LEN>(at).map(Self::parse)
+    }
+
+    #[inline(always)]
+    fn source(&self) -> NetAddr {
+        self.source
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> NetAddr {
+        self.destination
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    #[inline(always)]
+    fn may_have_flow(&self) -> bool {
+        self.is_plain() && !self.is_fragment()
+    }
+
+    #[inline(always)]
+    fn is_quotable(&self) -> bool {
+        self.is_plain() && self.has_transport_header()
+    }
+
+    #[inline(always)]
+    fn icmp(bytes: &[u8; L4_PEEK]) -> Icmp {
+        transport::icmp(bytes)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod ecn;
 pub mod ethernet;
 pub mod ipv4;
+pub mod ipv6;
 pub mod transport;
 pub mod vxlan;
 
@@ -16,6 +17,8 @@ pub mod vxlan;
 pub const ETH_LEN: usize = 14;
 /// Length of an IPv4 header without options.
 pub const IPV4_LEN: usize = 20;
+/// Length of an IPv6 header without extension headers.
+pub const IPV6_LEN: usize = 40;
 /// Length of a UDP header.
 pub const UDP_LEN: usize = 8;
 /// Length of a VXLAN header.
@@ -24,6 +27,10 @@ pub const VXLAN_LEN: usize = 8;
 pub const TUNNEL_OVERHEAD: usize = IPV4_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN;
 /// Everything before the inner IP header: outer Ethernet to inner Ethernet.
 pub const OUTER_LEN: usize = ETH_LEN + TUNNEL_OVERHEAD;
+/// As [`TUNNEL_OVERHEAD`], for a tunnel over IPv6.
+pub const TUNNEL6_OVERHEAD: usize = TUNNEL_OVERHEAD - IPV4_LEN + IPV6_LEN;
+/// As [`OUTER_LEN`], for a tunnel over IPv6.
+pub const OUTER6_LEN: usize = ETH_LEN + TUNNEL6_OVERHEAD;
 
 /// Offset of the IP header in a frame.
 pub const IP_AT: usize = ETH_LEN;
@@ -33,6 +40,12 @@ pub const L4_AT: usize = ETH_LEN + IPV4_LEN;
 pub const VXLAN_AT: usize = L4_AT + UDP_LEN;
 /// Offset of the inner frame in a tunnel frame.
 pub const INNER_AT: usize = VXLAN_AT + VXLAN_LEN;
+/// Offset of the transport header in a frame whose IPv6 header has no extension headers behind it.
+pub const L4_AT6: usize = ETH_LEN + IPV6_LEN;
+/// Offset of the VXLAN header in a frame of a tunnel over IPv6.
+pub const VXLAN_AT6: usize = L4_AT6 + UDP_LEN;
+/// Offset of the inner frame in a frame of a tunnel over IPv6.
+pub const INNER_AT6: usize = VXLAN_AT6 + VXLAN_LEN;
 
 /// A length of headers as lengths of packets are counted.
 #[inline(always)]
@@ -57,6 +70,32 @@ impl Frame for [u8] {
     fn window<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
         self.get(at..)?.first_chunk()
     }
+}
+
+/// The IP header of either family, as the gate reads it.
+pub trait Header: Sized {
+    /// The family's addresses.
+    type Addr: crate::flow::Address;
+    /// Length of the header where the transport header follows directly.
+    const LEN: usize;
+    /// Protocol number of the family's ICMP.
+    const ICMP: u8;
+
+    /// Reads the header at `at`; nothing is checked.
+    fn read<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self>;
+    /// Source address.
+    fn source(&self) -> Self::Addr;
+    /// Destination address.
+    fn destination(&self) -> Self::Addr;
+    /// What follows the header.
+    fn protocol(&self) -> u8;
+    /// Whether this is a whole packet whose transport header, if it has one, stands [`Self::LEN`]
+    /// bytes behind this header's beginning.
+    fn may_have_flow(&self) -> bool;
+    /// As [`may_have_flow`](Self::may_have_flow), for the packet that an ICMP error quotes.
+    fn is_quotable(&self) -> bool;
+    /// Classifies an ICMP message by its first eight bytes.
+    fn icmp(bytes: &[u8; transport::L4_PEEK]) -> transport::Icmp;
 }
 
 /// A frame seen from `base` on: the inner frame of a tunnel frame.
@@ -115,7 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn the_tunnel_adds_fifty_bytes() {
+    fn the_tunnel_adds_fifty_bytes_and_over_ipv6_seventy() {
         assert_eq!((TUNNEL_OVERHEAD, OUTER_LEN, INNER_AT), (50, 64, 50));
+        assert_eq!((TUNNEL6_OVERHEAD, OUTER6_LEN, INNER_AT6), (70, 84, 70));
     }
 }

@@ -138,7 +138,7 @@ fn config(conf: &NetConf, own: &Lease, facts: &HostFacts, fast_path: abi::FastPa
         port: tunnel.map_or(0, |tunnel| tunnel.port),
         vtep_mac: facts.tunnel.map_or(Mac::default(), |tunnel| tunnel.vtep_mac),
         rules: 0,
-        unused: [0; 4],
+        ipv6: tartan_common::abi::Ipv6Config::NONE,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The node's configuration in the kernel.
 
 use aya::maps::{Array, Map, MapData};
-use tartan_common::abi::{Abi, ConfigSlot, NodeConfig};
+use tartan_common::abi::{Abi, CONFIG_SLOT_PADDING, ConfigSlot, NodeConfig};
 
 use crate::error::DatapathError;
 use crate::pins;
@@ -46,7 +46,7 @@ impl Config {
         }
         let idle = if self.active()? == 1 { 2 } else { 1 };
         self.write(idle, config.to_bytes())?;
-        self.write(0, ConfigSlot { active: idle, unused: [0; 64] }.to_bytes())?;
+        self.write(0, ConfigSlot { active: idle, unused: [0; CONFIG_SLOT_PADDING] }.to_bytes())?;
         Ok(true)
     }
 

@@ -77,7 +77,7 @@ pub fn config() -> NodeConfig {
         port: PORT,
         vtep_mac: VTEP,
         rules: 0,
-        unused: [0; 4],
+        ipv6: tartan_common::abi::Ipv6Config::NONE,
     }
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 use tartan_common::abi::{
     Abi, ConfigSlot, FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry, Tally,
 };
-use tartan_common::abi::{COUNTER_SLOTS, Counted};
+use tartan_common::abi::{CONFIG_SLOT_PADDING, COUNTER_SLOTS, Counted};
 use tartan_golden::fixture::{Memory, config};
 use tartan_golden::{Case, Hook, Verdict, cases, run};
 
@@ -47,7 +47,7 @@ impl Kernel {
         let mut map: Array<_, <NodeConfig as Abi>::Bytes> =
             Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
         map.set(1, config.to_bytes(), 0).unwrap();
-        map.set(0, ConfigSlot { active: 1, unused: [0; 64] }.to_bytes(), 0).unwrap();
+        map.set(0, ConfigSlot { active: 1, unused: [0; CONFIG_SLOT_PADDING] }.to_bytes(), 0).unwrap();
     }
 
     fn fill(&mut self, memory: &Memory) {

@@ -8,11 +8,11 @@ use tartan_datapath::{ProgramName, logging_object, object};
 
 /// Instructions that the verifier processed, at most: growth is noticed in review.
 const CEILINGS: [(&str, u32); 6] = [
-    ("pod_egress", 10_000),
-    ("pod_ingress", 3_000),
-    ("overlay_egress", 5_000),
-    ("overlay_ingress", 4_000),
-    ("uplink_ingress", 25_000),
+    ("pod_egress", 25_000),
+    ("pod_ingress", 10_000),
+    ("overlay_egress", 12_000),
+    ("overlay_ingress", 12_000),
+    ("uplink_ingress", 60_000),
     ("uplink_egress", 4_000),
 ];
 
@@ -54,6 +54,7 @@ fn the_verifier_accepts_every_program_below_its_ceiling() {
             assert_eq!(info.name_as_str(), Some(name));
             assert!(info.gpl_compatible() == Some(true) && info.btf_id().is_some_and(|id| id > 0));
             let verified = info.verified_instruction_count().unwrap();
+            println!("{name}: {verified} verified, {} bytes", info.size_translated().unwrap_or(0));
             assert!(!is_production || verified <= ceiling, "{name}: {verified} > {ceiling}");
         }
     }

@@ -1,0 +1,125 @@
+//! Both ways through the overlay device, for IPv6 pods.
+
+use super::{Maps6, ipv6};
+use crate::NetAddr6;
+use crate::abi::{NodeConfig, Peer6};
+use crate::flow::classify;
+use crate::gate;
+use crate::hook::{Meta, delivery, origin, tag_of};
+use crate::reason::Reason;
+use crate::tunnel::accept_inner6;
+use crate::wire::ethernet::EthernetHeader;
+use crate::wire::{ETH_LEN, Frame};
+
+/// What becomes of a packet that the host stack, or a pod's hook, sent to the overlay device.
+#[derive(Clone, Copy, Debug)]
+pub enum OverlayEgress6<'m> {
+    /// Nothing of the pod network's: the device's, untouched (it has nowhere to send it).
+    Foreign,
+    /// A pod's hook decided about it: the device's, with the tunnel key that it has.
+    Keyed,
+    /// Drop it.
+    Drop(Reason),
+    /// The device encapsulates.
+    Device(&'m Peer6),
+}
+
+/// Decides about one packet whose frame says that it is IPv6.
+///
+/// The outer UDP checksum of a packet that is not cut up could be had from the
+/// headers alone if its own checksum were known to be open, which no program
+/// can see: the device encapsulates all of them.
+#[inline(always)]
+pub fn overlay_egress6<'m, F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+) -> OverlayEgress6<'m> {
+    if meta.tag == gate::KEYED {
+        return OverlayEgress6::Keyed;
+    }
+    let Some(ip) = ipv6(frame) else {
+        return OverlayEgress6::Foreign;
+    };
+    // The kernel's own discovery on the device has no one to discover.
+    if !config.ipv6.is_configured() || !config.ipv6.is_in_network(ip.destination) {
+        return OverlayEgress6::Foreign;
+    }
+    delivery(maps, config, &classify(frame, &ip), meta.tag);
+    match maps.peer6(ip.destination.masked(config.ipv6.subnet_mask)) {
+        Some(peer) => OverlayEgress6::Device(peer),
+        None => OverlayEgress6::Drop(Reason::NoPeer),
+    }
+}
+
+/// What the kernel kept of the outer headers of a tunnel over IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelKey6 {
+    /// Outer source.
+    pub sender: NetAddr6,
+    /// Outer destination.
+    pub receiver: NetAddr6,
+    /// Network identifier.
+    pub vni: u32,
+}
+
+/// What becomes of a packet that comes up from the overlay device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverlayIngress6 {
+    /// Already judged: into the host stack.
+    Judged,
+    /// Judged here: into the host stack with this tag.
+    Accept(u16),
+    /// Drop it.
+    Drop(Reason),
+}
+
+/// Decides about one packet whose frame says that it is IPv6. The kernel has merged ECN already.
+#[inline(always)]
+pub fn overlay_ingress6<F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    meta: &Meta,
+    key: Option<TunnelKey6>,
+    config: &NodeConfig,
+    maps: &M,
+) -> OverlayIngress6 {
+    let Some(key) = key else {
+        let judged = meta.tag != 0;
+        return if judged {
+            OverlayIngress6::Judged
+        } else {
+            OverlayIngress6::Drop(Reason::NoTunnelKey)
+        };
+    };
+    match judge(frame, key, config, maps) {
+        Ok(tag) => OverlayIngress6::Accept(tag),
+        Err(reason) => OverlayIngress6::Drop(reason),
+    }
+}
+
+#[inline(always)]
+fn judge<F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    key: TunnelKey6,
+    config: &NodeConfig,
+    maps: &M,
+) -> Result<u16, Reason> {
+    if key.receiver != config.ipv6.node {
+        return Err(Reason::NotForThisNode);
+    }
+    if key.vni != config.vni {
+        return Err(Reason::WrongVni);
+    }
+    let entry = maps.node6(key.sender).ok_or(Reason::UnknownSender)?;
+    let eth = frame.window::<ETH_LEN>(0).ok_or(Reason::Truncated)?;
+    if EthernetHeader::parse(eth).destination != config.ipv6.vtep_mac {
+        return Err(Reason::WrongVtepMac);
+    }
+    let ip = ipv6(frame).ok_or(Reason::InnerMalformed)?;
+    accept_inner6(&ip, key.sender, 0, config, entry)?;
+    let segment = classify(frame, &ip);
+    // Seen untranslated: this hook is an origin for what the uplink's could not take.
+    let _ = origin(maps, config, &segment);
+    Ok(tag_of(&segment))
+}

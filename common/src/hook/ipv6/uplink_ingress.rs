@@ -1,0 +1,88 @@
+//! What arrives on the uplink over IPv6.
+
+use super::Maps6;
+use crate::abi::{NodeConfig, NodeEntry6, PodEntry};
+use crate::flow::{Segment, classify};
+use crate::gate::Way;
+use crate::hook::{Meta, UNJUDGED, origin, tag_of};
+use crate::reason::Reason;
+use crate::tunnel::{Accepted6, Outer6, accept6, outer6};
+use crate::wire::{Frame, INNER_AT6, Inner};
+use crate::NetAddr6;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum UplinkIngress6<'m> {
+    /// Not the tunnel's: untouched.
+    Foreign,
+    /// The tunnel's, for the kernel's device: its bytes untouched, with this tag.
+    Device(u16),
+    /// Drop it.
+    Drop(Reason),
+    /// Decapsulated into a pod.
+    Pod(&'m PodEntry, Option<u8>),
+    /// Decapsulated into the host stack, with this tag.
+    Stack(u16, Option<u8>),
+}
+
+/// Decides about one packet whose frame says that it is IPv6.
+#[inline(always)]
+pub fn uplink_ingress6<'m, F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+) -> UplinkIngress6<'m> {
+    if meta.in_vlan || !config.ipv6.is_configured() {
+        return UplinkIngress6::Foreign;
+    }
+    let ip = match outer6(frame, config) {
+        Outer6::Foreign => return UplinkIngress6::Foreign,
+        Outer6::Fragment => return UplinkIngress6::Device(UNJUDGED),
+        Outer6::Truncated => return UplinkIngress6::Drop(Reason::Truncated),
+        Outer6::Tunnel(ip) => ip,
+    };
+    let sender = |address: NetAddr6| -> Option<NodeEntry6> { maps.node6(address).copied() };
+    match accept6(frame, &ip, meta.len, meta.gso_size, config, sender) {
+        Err(reason) => UplinkIngress6::Drop(reason),
+        Ok(accepted) => deliver(frame, meta, config, maps, &accepted),
+    }
+}
+
+#[inline(always)]
+fn deliver<'m, F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+    accepted: &Accepted6,
+) -> UplinkIngress6<'m> {
+    let segment = classify(&Inner::new(frame, INNER_AT6), &accepted.inner);
+    if let Some(pod) = fast_pod(config, maps, accepted, &segment) {
+        return UplinkIngress6::Pod(pod, accepted.class);
+    }
+    // As in IPv4: only the kernel's own decapsulation leaves a GSO packet without traces.
+    if meta.gso_size > 0 {
+        return UplinkIngress6::Device(tag_of(&segment));
+    }
+    UplinkIngress6::Stack(tag_of(&segment), accepted.class)
+}
+
+#[inline(always)]
+fn fast_pod<'m, M: Maps6>(
+    config: &NodeConfig,
+    maps: &'m M,
+    accepted: &Accepted6,
+    segment: &Segment<NetAddr6>,
+) -> Option<&'m PodEntry> {
+    let inner = &accepted.inner;
+    // A node's own address may be masqueraded on the way back: conntrack must see both ways.
+    if !config.ipv6.is_in_network(inner.source) || inner.hop_limit <= 1 {
+        return None;
+    }
+    let pod = maps.pod6(inner.destination).filter(|pod| pod.may_be_fast())?;
+    match origin(maps, config, segment) {
+        Way::Fast => Some(pod),
+        Way::Stack => None,
+    }
+}
