@@ -2,8 +2,8 @@
 //! them is behind [`Address`] and [`Header`](crate::wire::Header).
 
 use crate::abi::{FlowKey, FlowKey6};
-use crate::wire::transport::{self, Icmp, L4_PEEK, TCP_PEEK, TcpPeek};
 use crate::wire::ipv4::PROTOCOL_TCP;
+use crate::wire::transport::{self, Icmp, L4_PEEK, TCP_PEEK, TcpPeek};
 use crate::wire::{ETH_LEN, Frame, Header, size};
 use crate::{NetAddr, NetAddr6};
 

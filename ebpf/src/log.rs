@@ -18,6 +18,8 @@ mod enabled {
     use aya_ebpf::macros::btf_map;
     use aya_log_ebpf::info;
     use tartan_common::abi::{COUNTER_SLOTS, Counted};
+    use tartan_common::hook::ether_type;
+    use tartan_common::wire::ethernet::ETHERTYPE_IPV4;
     use tartan_common::wire::{ETH_LEN, Frame, IPV4_LEN, be32};
 
     use crate::packet::Packet;
@@ -33,7 +35,9 @@ mod enabled {
         }
         let (ctx, slot, ifindex) = (packet.context(), what.slot(), packet.meta().ifindex);
         let len = packet.len();
-        if let Some(b) = packet.window::<{ ETH_LEN + IPV4_LEN }>(0) {
+        if ether_type(packet) == ETHERTYPE_IPV4
+            && let Some(b) = packet.window::<{ ETH_LEN + IPV4_LEN }>(0)
+        {
             let (source, destination) = (be32(b, ETH_LEN + 12), be32(b, ETH_LEN + 16));
             let protocol = b[ETH_LEN + 9];
             info!(ctx, "{} {} {} {:i} {:i} {}", slot, ifindex, len, source, destination, protocol);

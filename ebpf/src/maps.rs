@@ -3,7 +3,6 @@
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
-use tartan_common::{NetAddr, NetAddr6};
 use tartan_common::abi::{
     CONFIG_SLOTS, COUNTER_SLOTS, Counted, FlowKey, FlowKey6, FlowState, MAX_FLOWS, MAX_FLOWS6,
     MAX_PEERS, MAX_PODS, META_SLOTS, NodeConfig, NodeEntry, NodeEntry6, Peer, Peer6, PodEntry,
@@ -11,6 +10,7 @@ use tartan_common::abi::{
 };
 use tartan_common::event::Event;
 use tartan_common::hook::{Maps, Maps6};
+use tartan_common::{NetAddr, NetAddr6};
 
 #[btf_map]
 static CONFIG: Array<NodeConfig, { CONFIG_SLOTS as usize }> = Array::new();

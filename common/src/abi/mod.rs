@@ -16,15 +16,17 @@ mod node;
 mod peer;
 mod pod;
 
-pub use config::{CONFIG_SLOT_PADDING, CONFIG_SLOTS, ConfigSlot, FastPath, NodeConfig, SourceCheck};
+pub use config::{
+    CONFIG_SLOT_PADDING, CONFIG_SLOTS, ConfigSlot, FastPath, NodeConfig, SourceCheck,
+};
 pub use counter::{COUNTER_SLOTS, Counted, Tally};
 pub use flow::{FlowKey, FlowKey6, FlowState};
 pub use flow_entries::{FlowEntries, FlowEntriesError};
 pub use ipv6::{Ipv6Config, NodeEntry6, Peer6};
 pub use layout::{Abi, FieldDoc};
 pub use maps::{
-    FLOW_KEY_FIELDS, FLOW_KEY6_FIELDS, IPV6_CONFIG_FIELDS, LAYOUT_VERSION, MAPS, MAX_FLOWS, MAX_FLOWS6, MAX_PEERS, MAX_PODS, META_BUILD, META_LAYOUT,
-    META_SLOTS, MapDoc,
+    FLOW_KEY_FIELDS, FLOW_KEY6_FIELDS, IPV6_CONFIG_FIELDS, LAYOUT_VERSION, MAPS, MAX_FLOWS,
+    MAX_FLOWS6, MAX_PEERS, MAX_PODS, META_BUILD, META_LAYOUT, META_SLOTS, MapDoc,
 };
 pub use node::NodeEntry;
 pub use peer::{Peer, PeerMode, PeerSpec};

@@ -146,7 +146,8 @@ fn an_icmpv6_error_belongs_to_the_flow_that_it_quotes() {
         destination: NetAddr6::from_octets([1; 16]),
     }
     .write(&mut quote);
-    let too_big = [&[2, 0, 0, 0, 0, 0, 5, 0][..], &quote, &[0x13, 0x88, 0, 53, 0, 8, 0, 0]].concat();
+    let too_big =
+        [&[2, 0, 0, 0, 0, 0, 5, 0][..], &quote, &[0x13, 0x88, 0, 53, 0, 8, 0, 0]].concat();
     let segment = of_packet(58, &too_big);
     assert_eq!(segment.kind, Kind::ErrorAbout);
     assert_eq!((segment.tuple.source_port, segment.tuple.destination_port), (5000, 53));

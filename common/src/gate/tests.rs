@@ -1,7 +1,7 @@
 //! The gate's rules, each as the story that it is there for.
 
 use super::*;
-use crate::abi::{Ipv6Config, FlowKey, NodeConfig};
+use crate::abi::{FlowKey, Ipv6Config, NodeConfig};
 use crate::{Mac, NetAddr};
 use proptest::prelude::*;
 

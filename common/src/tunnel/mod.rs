@@ -5,5 +5,5 @@ mod accept6;
 mod emit;
 
 pub use accept::{Accepted, Outer, Refusal, accept, accept_first_fragment, accept_inner, outer};
-pub use accept6::{Accepted6, Outer6, accept6, accept_inner6, outer6};
+pub use accept6::{Accepted6, Outer6, accept_inner6, accept6, outer6};
 pub use emit::{Fit, Open, fits, open_fields, source_port, write_outer};

@@ -3,13 +3,13 @@
 
 use tartan_common::Mac;
 use tartan_common::abi::{NodeConfig, Peer};
-use tartan_common::hook::{self, Maps, Meta, OverlayEgress, PodEgress, UplinkIngress};
+use tartan_common::hook::{self, Maps6, Meta, OverlayEgress, PodEgress, UplinkIngress};
 use tartan_common::reason::Reason;
 use tartan_common::tunnel::{Open, write_outer};
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV4, EthernetHeader};
 use tartan_common::wire::{ETH_LEN, Frame as _, IPV4_LEN, OUTER_LEN, TUNNEL_OVERHEAD, be16, ipv4};
 
-use crate::Hook;
+use crate::{Hook, apply6};
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Verdict {
     ToWire,
     /// Onto the wire as it is.
     ToLink,
+    /// To the overlay device, with a tunnel key.
+    ToTunnel,
     /// Into the host stack, decapsulated.
     ToStack,
 }
@@ -37,7 +39,7 @@ impl Verdict {
         match self {
             Self::Next | Self::ToDevice(_) => -1,
             Self::Drop(_) => 2,
-            Self::ToPod | Self::ToWire | Self::ToLink | Self::ToStack => 7,
+            Self::ToPod | Self::ToWire | Self::ToLink | Self::ToTunnel | Self::ToStack => 7,
         }
     }
 }
@@ -46,7 +48,7 @@ impl Verdict {
 ///
 /// `identification` is the outer IP identification, the one field that the
 /// programs take from a counter.
-pub fn run<M: Maps>(
+pub fn run<M: Maps6>(
     hook: Hook,
     frame: &mut Vec<u8>,
     meta: &Meta,
@@ -58,6 +60,7 @@ pub fn run<M: Maps>(
         Hook::PodEgress => pod_egress(frame, meta, config, maps, identification),
         Hook::PodIngress => {
             hook::pod_ingress(&frame[..], meta, config, maps);
+            apply6::pod_ingress(frame, meta, config, maps);
             Verdict::Next
         }
         Hook::OverlayEgress => overlay_egress(frame, meta, config, maps, identification),
@@ -73,7 +76,7 @@ fn port_at(frame: &[u8], at: usize) -> Option<u16> {
     frame.window::<2>(at).map(|bytes| be16(bytes, 0))
 }
 
-fn pod_egress<M: Maps>(
+fn pod_egress<M: Maps6>(
     frame: &mut Vec<u8>,
     meta: &Meta,
     config: &NodeConfig,
@@ -81,7 +84,8 @@ fn pod_egress<M: Maps>(
     identification: u16,
 ) -> Verdict {
     match hook::pod_egress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
-        PodEgress::Foreign | PodEgress::Stack(..) => Verdict::Next,
+        PodEgress::Foreign => apply6::pod_egress(frame, meta, config, maps),
+        PodEgress::Stack(..) => Verdict::Next,
         PodEgress::Drop(reason) => Verdict::Drop(reason),
         PodEgress::Local(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
@@ -100,7 +104,7 @@ fn pod_egress<M: Maps>(
     }
 }
 
-fn overlay_egress<M: Maps>(
+fn overlay_egress<M: Maps6>(
     frame: &mut Vec<u8>,
     meta: &Meta,
     config: &NodeConfig,
@@ -108,7 +112,7 @@ fn overlay_egress<M: Maps>(
     identification: u16,
 ) -> Verdict {
     match hook::overlay_egress(&frame[..], meta, config, maps) {
-        OverlayEgress::Foreign => Verdict::Next,
+        OverlayEgress::Foreign => apply6::overlay_egress(frame, meta, config, maps),
         OverlayEgress::Device(peer) => {
             if let Some(inner) = peer.template.last_chunk::<ETH_LEN>().map(EthernetHeader::parse) {
                 forward(frame, inner.source, inner.destination, None, false);
@@ -123,14 +127,15 @@ fn overlay_egress<M: Maps>(
     }
 }
 
-fn uplink_ingress<M: Maps>(
+fn uplink_ingress<M: Maps6>(
     frame: &mut Vec<u8>,
     meta: &Meta,
     config: &NodeConfig,
     maps: &M,
 ) -> Verdict {
     match hook::uplink_ingress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
-        UplinkIngress::Foreign | UplinkIngress::LinkStack(_) => Verdict::Next,
+        UplinkIngress::Foreign => apply6::uplink_ingress(frame, meta, config, maps),
+        UplinkIngress::LinkStack(_) => Verdict::Next,
         UplinkIngress::Device(tag) => Verdict::ToDevice(tag),
         UplinkIngress::Drop(reason) => Verdict::Drop(reason),
         UplinkIngress::Pod(pod, tos) => {

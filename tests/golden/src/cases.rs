@@ -13,7 +13,7 @@ use crate::packets::{
     ACK, FIN_ACK, SYN, SYN_ACK, fix_checksum, frame, ping, tcp_packet, tunnel, udp_packet,
     unreachable,
 };
-use crate::{Case, Hook, device, link};
+use crate::{Case, Hook, cases6, device, link};
 
 pub(crate) const WEB: (u16, u16) = (40_000, 80);
 pub(crate) const ANSWER: (u16, u16) = (80, 40_000);
@@ -30,6 +30,7 @@ pub fn cases() -> Vec<Case> {
         link::cases(),
         refused_arrivals(),
         mutations(),
+        cases6::cases(),
     ]
     .concat()
 }

@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use tartan_common::abi::{
-    Abi, FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PeerMode, PeerSpec, PodEntry,
-    SourceCheck,
+    Abi, FastPath, FlowKey, FlowKey6, FlowState, NodeConfig, NodeEntry, NodeEntry6, Peer, Peer6,
+    PeerMode, PeerSpec, PodEntry, SourceCheck,
 };
 use tartan_common::event::Event;
 use tartan_common::flow::Tuple;
 use tartan_common::hook::Maps;
-use tartan_common::{Mac, NetAddr, Vni};
+use tartan_common::{Mac, NetAddr, NetAddr6, Vni};
+
+use crate::fixture6;
 
 /// This node's address.
 pub const NODE: NetAddr = NetAddr::from_octets([172, 30, 0, 11]);
@@ -77,7 +79,7 @@ pub fn config() -> NodeConfig {
         port: PORT,
         vtep_mac: VTEP,
         rules: 0,
-        ipv6: tartan_common::abi::Ipv6Config::NONE,
+        ipv6: fixture6::ipv6_config(),
     }
 }
 
@@ -92,6 +94,14 @@ pub struct Memory {
     pub nodes: BTreeMap<NetAddr, NodeEntry>,
     /// `FLOWS`, by the bytes of the key.
     pub flows: RefCell<BTreeMap<<FlowKey as Abi>::Bytes, FlowState>>,
+    /// `PODS6`.
+    pub pods6: BTreeMap<NetAddr6, PodEntry>,
+    /// `PEERS6`.
+    pub peers6: BTreeMap<NetAddr6, Peer6>,
+    /// `NODES6`.
+    pub nodes6: BTreeMap<NetAddr6, NodeEntry6>,
+    /// `FLOWS6`, by the bytes of the key.
+    pub flows6: RefCell<BTreeMap<<FlowKey6 as Abi>::Bytes, FlowState>>,
     /// Nanoseconds of CLOCK_MONOTONIC.
     pub now: u64,
 }
@@ -111,6 +121,10 @@ impl Memory {
             ]),
             nodes: BTreeMap::from([(PEER, NodeEntry { subnet, mask: NetAddr::mask(24) })]),
             flows: RefCell::default(),
+            pods6: fixture6::pods(),
+            peers6: fixture6::peers(),
+            nodes6: fixture6::nodes(),
+            flows6: RefCell::default(),
             now: 0,
         }
     }

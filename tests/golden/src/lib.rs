@@ -7,11 +7,15 @@
 //! for people, with every frame before and after.
 
 mod apply;
+mod apply6;
 mod cases;
+mod cases6;
 mod device;
 pub mod fixture;
+pub mod fixture6;
 mod link;
 pub mod packets;
+pub mod packets6;
 mod prepare;
 mod table;
 

@@ -1,9 +1,13 @@
 //! The state that a case starts from.
 
+use tartan_common::NetAddr6;
 use tartan_common::abi::NodeConfig;
 use tartan_common::flow::{Kind, Tuple, classify};
+use tartan_common::hook::ether_type;
+use tartan_common::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use tartan_common::wire::ipv4::Ipv4Header;
-use tartan_common::wire::{Frame, INNER_AT, IP_AT, IPV4_LEN, Inner};
+use tartan_common::wire::ipv6::Ipv6Header;
+use tartan_common::wire::{Frame, Header, INNER_AT, INNER_AT6, IP_AT, Inner};
 
 use crate::fixture::{Memory, NODE};
 use crate::{Case, Hook};
@@ -14,12 +18,15 @@ impl Case {
         if let Some(tuple) = self.direct_flow() {
             maps.make_direct(config, &tuple);
         }
+        if let Some(tuple) = self.direct_flow6() {
+            maps.make_direct6(config, &tuple);
+        }
     }
 
     /// The flow that is direct when the frame comes.
     #[must_use]
     pub fn direct_flow(&self) -> Option<Tuple> {
-        if !self.direct {
+        if !self.direct || ether_type(&self.frame[..]) != ETHERTYPE_IPV4 {
             return None;
         }
         match self.hook {
@@ -33,6 +40,22 @@ impl Case {
             | Hook::UplinkEgress => tuple(&self.frame[..]),
         }
     }
+
+    /// The same of an IPv6 frame.
+    #[must_use]
+    pub fn direct_flow6(&self) -> Option<Tuple<NetAddr6>> {
+        if !self.direct || ether_type(&self.frame[..]) != ETHERTYPE_IPV6 {
+            return None;
+        }
+        match self.hook {
+            Hook::UplinkIngress => {
+                tuple_of::<_, Ipv6Header>(&Inner::new(&self.frame[..], INNER_AT6))
+            }
+            Hook::PodEgress | Hook::PodIngress | Hook::OverlayEgress => {
+                tuple_of::<_, Ipv6Header>(&self.frame[..])
+            }
+        }
+    }
 }
 
 impl Case {
@@ -44,7 +67,10 @@ impl Case {
 }
 
 pub(crate) fn tuple<F: Frame + ?Sized>(frame: &F) -> Option<Tuple> {
-    let ip = Ipv4Header::parse(frame.window::<IPV4_LEN>(IP_AT)?);
-    let segment = classify(frame, &ip);
+    tuple_of::<F, Ipv4Header>(frame)
+}
+
+fn tuple_of<F: Frame + ?Sized, H: Header>(frame: &F) -> Option<Tuple<H::Addr>> {
+    let segment = classify(frame, &H::read(frame, IP_AT)?);
     (segment.kind != Kind::Opaque).then_some(segment.tuple)
 }

@@ -36,6 +36,7 @@ fn render_case(case: &Case, text: &mut String) {
         Verdict::ToPod => "to the pod".to_owned(),
         Verdict::ToWire => "to the wire".to_owned(),
         Verdict::ToLink => "to the link as it is".to_owned(),
+        Verdict::ToTunnel => "to the device with a tunnel key".to_owned(),
         Verdict::ToStack => "to the stack".to_owned(),
     };
     // Writing into a string cannot fail.

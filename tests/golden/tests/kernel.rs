@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a failure is a panic")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
@@ -10,9 +11,7 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::geteuid;
-use tartan_common::abi::{
-    Abi, ConfigSlot, FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry, Tally,
-};
+use tartan_common::abi::{Abi, ConfigSlot, FastPath, FlowState, NodeConfig, Tally};
 use tartan_common::abi::{CONFIG_SLOT_PADDING, COUNTER_SLOTS, Counted};
 use tartan_golden::fixture::{Memory, config};
 use tartan_golden::{Case, Hook, Verdict, cases, run};
@@ -47,54 +46,65 @@ impl Kernel {
         let mut map: Array<_, <NodeConfig as Abi>::Bytes> =
             Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
         map.set(1, config.to_bytes(), 0).unwrap();
-        map.set(0, ConfigSlot { active: 1, unused: [0; CONFIG_SLOT_PADDING] }.to_bytes(), 0).unwrap();
+        map.set(0, ConfigSlot { active: 1, unused: [0; CONFIG_SLOT_PADDING] }.to_bytes(), 0)
+            .unwrap();
     }
 
     fn fill(&mut self, memory: &Memory) {
-        let mut pods: HashMap<_, [u8; 4], <PodEntry as Abi>::Bytes> =
-            HashMap::try_from(self.ebpf.map_mut("PODS").unwrap()).unwrap();
-        for (key, value) in &memory.pods {
-            pods.insert(key.octets(), value.to_bytes(), 0).unwrap();
-        }
-        let mut peers: HashMap<_, [u8; 4], <Peer as Abi>::Bytes> =
-            HashMap::try_from(self.ebpf.map_mut("PEERS").unwrap()).unwrap();
-        for (key, value) in &memory.peers {
-            peers.insert(key.octets(), value.to_bytes(), 0).unwrap();
-        }
-        let mut nodes: HashMap<_, [u8; 4], <NodeEntry as Abi>::Bytes> =
-            HashMap::try_from(self.ebpf.map_mut("NODES").unwrap()).unwrap();
-        for (key, value) in &memory.nodes {
-            nodes.insert(key.octets(), value.to_bytes(), 0).unwrap();
+        self.fill_one("PODS", memory.pods.iter().map(|(key, value)| (key.octets(), value)));
+        self.fill_one("PEERS", memory.peers.iter().map(|(key, value)| (key.octets(), value)));
+        self.fill_one("NODES", memory.nodes.iter().map(|(key, value)| (key.octets(), value)));
+        self.fill_one("PODS6", memory.pods6.iter().map(|(key, value)| (key.octets(), value)));
+        self.fill_one("PEERS6", memory.peers6.iter().map(|(key, value)| (key.octets(), value)));
+        self.fill_one("NODES6", memory.nodes6.iter().map(|(key, value)| (key.octets(), value)));
+    }
+
+    fn fill_one<'v, const N: usize, V: Abi + 'v>(
+        &mut self,
+        name: &str,
+        entries: impl Iterator<Item = ([u8; N], &'v V)>,
+    ) where
+        V::Bytes: aya::Pod,
+        [u8; N]: aya::Pod,
+    {
+        let mut map: HashMap<_, [u8; N], V::Bytes> =
+            HashMap::try_from(self.ebpf.map_mut(name).unwrap()).unwrap();
+        for (key, value) in entries {
+            map.insert(key, value.to_bytes(), 0).unwrap();
         }
     }
 
-    fn flows(
+    fn flows<K: aya::Pod>(
         &mut self,
-    ) -> HashMap<&mut MapData, <FlowKey as Abi>::Bytes, <FlowState as Abi>::Bytes> {
-        HashMap::try_from(self.ebpf.map_mut("FLOWS").unwrap()).unwrap()
+        name: &str,
+    ) -> HashMap<&mut MapData, K, <FlowState as Abi>::Bytes> {
+        HashMap::try_from(self.ebpf.map_mut(name).unwrap()).unwrap()
     }
 
     /// Replaces all flows by those of `memory`.
     fn set_flows(&mut self, memory: &Memory) {
-        let mut flows = self.flows();
+        self.set_flows_of("FLOWS", &memory.flows.borrow());
+        self.set_flows_of("FLOWS6", &memory.flows6.borrow());
+    }
+
+    fn set_flows_of<K: aya::Pod>(&mut self, name: &str, wanted: &BTreeMap<K, FlowState>) {
+        let mut flows = self.flows::<K>(name);
         let old: Vec<_> = flows.keys().map(Result::unwrap).collect();
         for key in old {
             flows.remove(&key).unwrap();
         }
-        for (key, state) in memory.flows.borrow().iter() {
+        for (key, state) in wanted {
             flows.insert(key, state.to_bytes(), 0).unwrap();
         }
     }
 
-    fn get_flows(&mut self) -> Vec<(<FlowKey as Abi>::Bytes, FlowState)> {
-        let flows = self.flows();
-        let mut all: Vec<_> = flows
+    fn get_flows<K: aya::Pod + Ord>(&mut self, name: &str) -> BTreeMap<K, FlowState> {
+        let flows = self.flows::<K>(name);
+        flows
             .iter()
             .map(Result::unwrap)
             .map(|(key, state)| (key, FlowState::from_bytes(&state)))
-            .collect();
-        all.sort_by_key(|(key, _)| *key);
-        all
+            .collect()
     }
 
     fn counters(&mut self) -> Vec<u64> {
@@ -183,8 +193,8 @@ fn check_in_one_tick(
         let slot = usize::try_from(Counted::Reason(reason).slot()).unwrap();
         assert_eq!(kernel.counters()[slot], before[slot] + 1, "{}: not counted", case.name);
     }
-    let flows: Vec<_> = memory.flows.borrow().iter().map(|(k, v)| (*k, *v)).collect();
-    assert_eq!(kernel.get_flows(), flows, "{}: flow entries differ", case.name);
+    assert_eq!(kernel.get_flows("FLOWS"), *memory.flows.borrow(), "{}: flows differ", case.name);
+    assert_eq!(kernel.get_flows("FLOWS6"), *memory.flows6.borrow(), "{}: flows differ", case.name);
     true
 }
 
@@ -260,7 +270,9 @@ fn thousands_of_mutated_frames_end_alike() {
             let at = random() % case.frame.len();
             case.frame[at] ^= u8::try_from(random() % 255).unwrap() + 1;
         }
-        case.frame.truncate((random() % 200).max(34));
+        // The kernel's test run takes no frame without the IP header that its type promises.
+        let least = if case.frame[12..14] == [0x86, 0xdd] { 54 } else { 34 };
+        case.frame.truncate((random() % 220).max(least));
         check(&mut kernel, &case, None);
     }
 }

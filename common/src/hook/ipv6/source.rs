@@ -2,9 +2,7 @@
 //! its link alone, those that a link has.
 
 use crate::reason::Reason;
-use crate::wire::ipv6::{
-    Discovery, Ipv6Header, NEXT_HOP_BY_HOP, NEXT_ICMP, discovery,
-};
+use crate::wire::ipv6::{Discovery, Ipv6Header, NEXT_HOP_BY_HOP, NEXT_ICMP, discovery};
 use crate::wire::transport::L4_PEEK;
 use crate::wire::{Frame, L4_AT6};
 

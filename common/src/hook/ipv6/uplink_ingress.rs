@@ -1,6 +1,7 @@
 //! What arrives on the uplink over IPv6.
 
 use super::Maps6;
+use crate::NetAddr6;
 use crate::abi::{NodeConfig, NodeEntry6, PodEntry};
 use crate::flow::{Segment, classify};
 use crate::gate::Way;
@@ -8,7 +9,6 @@ use crate::hook::{Meta, UNJUDGED, origin, tag_of};
 use crate::reason::Reason;
 use crate::tunnel::{Accepted6, Outer6, accept6, outer6};
 use crate::wire::{Frame, INNER_AT6, Inner};
-use crate::NetAddr6;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug)]
