@@ -31,9 +31,11 @@ impl NetAddr6 {
     #[inline(always)]
     #[must_use]
     pub const fn octets(self) -> [u8; 16] {
-        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
-            (self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes());
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+        let (n, h) = (self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes());
+        [
+            n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], h[0], h[1], h[2], h[3], h[4], h[5],
+            h[6], h[7],
+        ]
     }
 
     /// The mask of a prefix of `len` bits; more than 128 count as 128.
@@ -84,13 +86,12 @@ impl NetAddr6 {
     #[inline(always)]
     #[must_use]
     pub const fn words(self) -> [u32; 4] {
-        let [a, b, c, d, e, f, g, h] = self.0[0].to_ne_bytes();
-        let [i, j, k, l, m, n, o, p] = self.0[1].to_ne_bytes();
+        let (n, h) = (self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes());
         [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-            u32::from_ne_bytes([m, n, o, p]),
+            u32::from_ne_bytes([n[0], n[1], n[2], n[3]]),
+            u32::from_ne_bytes([n[4], n[5], n[6], n[7]]),
+            u32::from_ne_bytes([h[0], h[1], h[2], h[3]]),
+            u32::from_ne_bytes([h[4], h[5], h[6], h[7]]),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::wire::TUNNEL_OVERHEAD;
+use crate::wire::{TUNNEL_OVERHEAD, TUNNEL6_OVERHEAD};
 
 /// The largest IP packet, in bytes, that a link takes.
 ///
@@ -47,6 +47,18 @@ impl Mtu {
         self.0
     }
 
+    /// The least that IPv6 asks of a link (RFC 8200 section 5).
+    pub const MIN_IPV6: u16 = 1280;
+
+    /// The MTU inside a VXLAN tunnel over IPv6 over a link of this MTU.
+    ///
+    /// # Errors
+    /// [`MtuError`] when less than [`Mtu::MIN_IPV6`] would remain.
+    pub const fn inside_ipv6_tunnel(self) -> Result<Self, MtuError> {
+        let left = (self.0 as u64).saturating_sub(TUNNEL6_OVERHEAD as u64);
+        if left < Self::MIN_IPV6 as u64 { Err(MtuError(left)) } else { Self::new(left) }
+    }
+
     /// The MTU inside an IPv4 VXLAN tunnel over a link of this MTU.
     ///
     /// # Errors
@@ -70,6 +82,13 @@ mod tests {
     fn a_tunnel_takes_fifty_bytes() {
         assert_eq!(Mtu::new(1500).unwrap().inside_tunnel().unwrap().get(), 1450);
         assert_eq!(Mtu::new(600).unwrap().inside_tunnel(), Err(MtuError(550)));
+    }
+
+    #[test]
+    fn a_tunnel_over_ipv6_takes_seventy_bytes_and_leaves_what_ipv6_needs() {
+        let inside = |bytes| Mtu::new(bytes).unwrap().inside_ipv6_tunnel();
+        assert_eq!(inside(1500).unwrap().get(), 1430);
+        assert_eq!((inside(1350).map(Mtu::get), inside(1349)), (Ok(1280), Err(MtuError(1279))));
     }
 
     #[test]

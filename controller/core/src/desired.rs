@@ -9,6 +9,7 @@ use tartan_common::abi::{self, NodeConfig, NodeEntry, PeerMode, PeerSpec};
 use tartan_common::{Mac, Mtu, NetAddr};
 
 use crate::conflict::Peer;
+use crate::desired6::Desired6;
 use crate::{Lease, NetConf};
 
 /// How a node is reached from here.
@@ -65,6 +66,9 @@ pub struct Desired {
     pub routes: BTreeMap<Ipv4Net, Ipv4Addr>,
     /// Peers that nothing can be sent to.
     pub unreachable: Vec<Unreachable>,
+    /// The tables of IPv6; empty until who knows the IPv6 lease fills them in, as he does with
+    /// the configuration's half.
+    pub ipv6: Desired6,
 }
 
 /// A peer that nothing can be sent to.
@@ -100,6 +104,7 @@ pub fn desired(
         nodes: BTreeMap::new(),
         routes: BTreeMap::new(),
         unreachable: Vec::new(),
+        ipv6: Desired6::default(),
     };
     for peer in peers {
         // Who may send is independent of where we could answer to.
@@ -138,7 +143,7 @@ fn config(conf: &NetConf, own: &Lease, facts: &HostFacts, fast_path: abi::FastPa
         port: tunnel.map_or(0, |tunnel| tunnel.port),
         vtep_mac: facts.tunnel.map_or(Mac::default(), |tunnel| tunnel.vtep_mac),
         rules: 0,
-        ipv6: tartan_common::abi::Ipv6Config::NONE,
+        ipv6: abi::Ipv6Config::NONE,
     }
 }
 

@@ -18,6 +18,7 @@
 //! | [`alloc`] | which subnet a node takes |
 //! | [`conflict`] | which leases are usable peers, and why the others are not |
 //! | [`desired`] | what the kernel's tables shall hold |
+//! | [`desired6`] | the same for IPv6 |
 //! | [`state`] | what the agent says about itself |
 //! | [`subnet_env`] | flannel's `subnet.env` |
 //! | [`atomic_file`] | a file that is seen whole or not at all |
@@ -30,6 +31,7 @@ pub mod annotations;
 pub mod atomic_file;
 pub mod conflict;
 pub mod desired;
+pub mod desired6;
 mod go_json;
 pub mod last_known;
 pub mod lease;

@@ -1,16 +1,16 @@
 //! The peers of this node, and who may send to it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use tartan_common::abi::{NodeEntry, Peer};
+use tartan_common::abi::{NodeEntry, NodeEntry6, Peer, Peer6};
 
 use crate::error::DatapathError;
 use crate::table::Table;
 
 macro_rules! node_table {
-    ($(#[$meta:meta])* $name:ident, $value:ty, $map:literal, $kind:literal) => {
+    ($(#[$meta:meta])* $name:ident, $address:ty, $len:literal, $value:ty, $map:literal, $kind:literal) => {
         $(#[$meta])*
-        pub struct $name(Table<$value>);
+        pub struct $name(Table<$value, $len>);
 
         impl $name {
             /// Opens the pinned map.
@@ -25,7 +25,7 @@ macro_rules! node_table {
             ///
             /// # Errors
             /// When the kernel refuses.
-            pub fn get(&self, key: Ipv4Addr) -> Result<Option<$value>, DatapathError> {
+            pub fn get(&self, key: $address) -> Result<Option<$value>, DatapathError> {
                 self.0.get(key.octets())
             }
 
@@ -33,7 +33,7 @@ macro_rules! node_table {
             ///
             /// # Errors
             /// [`DatapathError::Full`], or when the kernel refuses.
-            pub fn insert(&mut self, key: Ipv4Addr, value: &$value) -> Result<(), DatapathError> {
+            pub fn insert(&mut self, key: $address, value: &$value) -> Result<(), DatapathError> {
                 self.0.insert(key.octets(), value, || format!(concat!($kind, " {}"), key))
             }
 
@@ -41,7 +41,7 @@ macro_rules! node_table {
             ///
             /// # Errors
             /// When the kernel refuses.
-            pub fn remove(&mut self, key: Ipv4Addr) -> Result<bool, DatapathError> {
+            pub fn remove(&mut self, key: $address) -> Result<bool, DatapathError> {
                 self.0.remove(key.octets())
             }
 
@@ -49,7 +49,7 @@ macro_rules! node_table {
             ///
             /// # Errors
             /// When the kernel refuses.
-            pub fn entries(&self) -> Result<Vec<(Ipv4Addr, $value)>, DatapathError> {
+            pub fn entries(&self) -> Result<Vec<($address, $value)>, DatapathError> {
                 let entries = self.0.entries()?;
                 Ok(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
             }
@@ -59,9 +59,17 @@ macro_rules! node_table {
 
 node_table!(
     /// The `PEERS` map: from a subnet's network address to what reaches it.
-    Peers, Peer, "PEERS", "peer"
+    Peers, Ipv4Addr, 4, Peer, "PEERS", "peer"
 );
 node_table!(
     /// The `NODES` map: from a node's address to the subnet that it leases.
-    Nodes, NodeEntry, "NODES", "node"
+    Nodes, Ipv4Addr, 4, NodeEntry, "NODES", "node"
+);
+node_table!(
+    /// The `PEERS6` map: from an IPv6 subnet's network address to what reaches it.
+    Peers6, Ipv6Addr, 16, Peer6, "PEERS6", "peer"
+);
+node_table!(
+    /// The `NODES6` map: from a node's IPv6 address to the subnet that it leases.
+    Nodes6, Ipv6Addr, 16, NodeEntry6, "NODES6", "node"
 );

@@ -10,19 +10,21 @@ use tartan_common::abi::Abi;
 use crate::error::DatapathError;
 use crate::pins;
 
-/// A pinned hash map from four bytes to `V`.
-pub(crate) struct Table<V: Abi>
+/// A pinned hash map from `N` bytes, an address, to `V`.
+pub(crate) struct Table<V: Abi, const N: usize = 4>
 where
     V::Bytes: Pod,
+    [u8; N]: Pod,
 {
     name: &'static str,
-    map: HashMap<MapData, [u8; 4], V::Bytes>,
+    map: HashMap<MapData, [u8; N], V::Bytes>,
     value: PhantomData<V>,
 }
 
-impl<V: Abi> Table<V>
+impl<V: Abi, const N: usize> Table<V, N>
 where
     V::Bytes: Pod,
+    [u8; N]: Pod,
 {
     pub(crate) fn open(name: &'static str) -> Result<Self, DatapathError> {
         let map = Map::HashMap(open_map(&pins::map(name))?);
@@ -31,7 +33,7 @@ where
         Ok(Self { name, map, value: PhantomData })
     }
 
-    pub(crate) fn get(&self, key: [u8; 4]) -> Result<Option<V>, DatapathError> {
+    pub(crate) fn get(&self, key: [u8; N]) -> Result<Option<V>, DatapathError> {
         match self.map.get(&key, 0) {
             Ok(bytes) => Ok(Some(V::from_bytes(&bytes))),
             Err(MapError::KeyNotFound) => Ok(None),
@@ -41,7 +43,7 @@ where
 
     pub(crate) fn insert(
         &mut self,
-        key: [u8; 4],
+        key: [u8; N],
         value: &V,
         what: impl FnOnce() -> String,
     ) -> Result<(), DatapathError> {
@@ -56,7 +58,7 @@ where
         }
     }
 
-    pub(crate) fn remove(&mut self, key: [u8; 4]) -> Result<bool, DatapathError> {
+    pub(crate) fn remove(&mut self, key: [u8; N]) -> Result<bool, DatapathError> {
         match self.map.remove(&key) {
             Ok(()) => Ok(true),
             Err(MapError::KeyNotFound) => Ok(false),
@@ -69,7 +71,7 @@ where
         }
     }
 
-    pub(crate) fn entries(&self) -> Result<Vec<([u8; 4], V)>, DatapathError> {
+    pub(crate) fn entries(&self) -> Result<Vec<([u8; N], V)>, DatapathError> {
         self.map
             .iter()
             .map(|entry| entry.map(|(key, bytes)| (key, V::from_bytes(&bytes))))

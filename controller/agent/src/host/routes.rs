@@ -140,7 +140,7 @@ fn read_route(message: &RouteMessage) -> Option<RouteTo> {
 }
 
 /// Whether the kernel's route has everything that the wanted one says.
-fn says_the_same(route: &RouteMessage, wanted: &RouteMessage) -> bool {
+pub(super) fn says_the_same(route: &RouteMessage, wanted: &RouteMessage) -> bool {
     route.header.destination_prefix_length == wanted.header.destination_prefix_length
         && route.header.table == RouteHeader::RT_TABLE_MAIN
         && route.header.protocol == wanted.header.protocol

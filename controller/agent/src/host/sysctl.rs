@@ -14,6 +14,13 @@ impl Host {
         read("net/ipv4/ip_default_ttl").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TTL)
     }
 
+    /// `net.ipv6.conf.default.hop_limit`.
+    #[must_use]
+    pub fn default_hop_limit() -> u8 {
+        let text = read("net/ipv6/conf/default/hop_limit");
+        text.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TTL)
+    }
+
     /// `net.ipv4.ip_local_port_range`: the kernel draws outer source ports from it.
     #[must_use]
     pub fn port_range() -> (u16, u16) {

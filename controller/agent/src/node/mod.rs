@@ -6,7 +6,9 @@
 
 mod cni_conf;
 mod connect;
+mod difference;
 mod fast_path;
+mod ipv6;
 mod lease;
 mod memory;
 mod report;
@@ -24,9 +26,10 @@ use tartan_core::state::{AgentState, STATE_FILE};
 use tartan_datapath::{Adoption, NodeHook, attach_node_hook, detach_node_hook, ensure_programs};
 use tracing::{info, warn};
 
+use self::difference::Trust;
 use self::fast_path::Gate;
 use self::memory::Memory;
-use self::tables::{KnownPods, Tables, Trust};
+use self::tables::{KnownPods, Tables};
 use self::tunnel::{Link, Tunnel};
 use crate::firewall::Firewall;
 use crate::health::{Check, Health};
@@ -148,16 +151,19 @@ impl<S: LeaseStore> Node<S> {
         self.check = Check::Peers;
         let peers = self.peers(&own).await?;
         let gate = self.decide_fast_path(&link, tunnel.as_ref());
-        let desired = self.desired(&link, tunnel.as_ref(), &own, &peers, &gate).await?;
+        let mut desired = self.desired(&link, tunnel.as_ref(), &own, &peers, &gate).await?;
+        let mut ipv6 = self.desire_ipv6(&link, tunnel.as_ref(), &own, &mut desired);
         self.check = Check::Programs;
         self.program(&link, tunnel.as_ref(), &desired)?;
         self.check = Check::Routes;
         self.connect_host(&link, tunnel.as_ref(), &own, &desired).await?;
+        self.connect_ipv6(tunnel.as_ref(), &mut ipv6).await;
         self.check = Check::Rules;
         let firewall = self.establish_rules(&link, tunnel.as_ref(), &own, &desired).await?;
         self.check = Check::Pods;
         let device_is_new = tunnel.as_ref().is_some_and(|tunnel| tunnel.overlay.created);
         self.repair_pods(&own, device_is_new).await?;
+        self.repair_pods6(&ipv6).await?;
         self.check = Check::SubnetFile;
         let pod_mtu = tunnel.as_ref().map_or(link.mtu, |tunnel| tunnel.spec.mtu);
         self.write_subnet_env(pod_mtu, &own)?;
@@ -175,7 +181,8 @@ impl<S: LeaseStore> Node<S> {
             firewall: &firewall,
             ready: service.is_ok(),
         };
-        let state = report::state(&pass, &self.store.describe());
+        let mut state = report::state(&pass, &self.store.describe());
+        ipv6.report(&mut state);
         self.report(state)?;
         service
     }

@@ -131,8 +131,9 @@ impl<S: LeaseStore> Node<S> {
 }
 
 fn scene(settings: &Settings, link: &Link<'_>, tunnel: Option<&Tunnel>) -> Scene {
-    // Pods have no IPv6 traffic yet: its rules decide nothing.
-    let networks = [IpNet::V4(settings.conf.network())];
+    let v4 = IpNet::V4(settings.conf.network());
+    let networks: Vec<_> =
+        [v4].into_iter().chain(settings.conf.ipv6_network.map(IpNet::V6)).collect();
     // Links whose names a CNI configuration chose; none before the first pod.
     let attached =
         tartan_datapath::pod_pins().unwrap_or_default().into_iter().map(|(veth, _)| veth);

@@ -9,17 +9,22 @@ use nix::net::if_::{if_indextoname, if_nametoindex};
 use nix::time::{ClockId, clock_gettime};
 use tartan_common::abi::NodeConfig;
 use tartan_core::desired::Desired;
+use tartan_core::desired6::Desired6;
 use tartan_datapath::{
-    Config, DatapathError, Nodes, Peers, PodEntry, Pods, attach_pod, detach_pod,
+    Config, DatapathError, Nodes, Nodes6, Peers, Peers6, PodEntry, Pods, attach_pod, detach_pod,
     pod_is_provisional, pod_pins,
 };
 use tracing::{info, warn};
+
+use super::difference::{Trust, difference};
 
 /// The tables that the agent writes.
 pub(super) struct Tables {
     config: Config,
     peers: Peers,
     nodes: Nodes,
+    peers6: Peers6,
+    nodes6: Nodes6,
 }
 
 /// What had to be changed.
@@ -32,7 +37,13 @@ pub(super) struct Changes {
 
 impl Tables {
     pub(super) fn open() -> Result<Self, DatapathError> {
-        Ok(Self { config: Config::open()?, peers: Peers::open()?, nodes: Nodes::open()? })
+        Ok(Self {
+            config: Config::open()?,
+            peers: Peers::open()?,
+            nodes: Nodes::open()?,
+            peers6: Peers6::open()?,
+            nodes6: Nodes6::open()?,
+        })
     }
 
     /// Brings the tables to the desired state. What is there and right is not written again.
@@ -74,7 +85,43 @@ impl Tables {
         }
         changes.added = peers.missing.len() + peers.wrong.len();
         changes.removed = peers.surplus.len();
+        self.apply_ipv6(&desired.ipv6, known.map(|known| &known.ipv6), trust, &mut changes)?;
         Ok(changes)
+    }
+
+    /// The same for the tables of IPv6, in the same order.
+    fn apply_ipv6(
+        &mut self,
+        desired: &Desired6,
+        known: Option<&Desired6>,
+        trust: Trust,
+        changes: &mut Changes,
+    ) -> Result<(), DatapathError> {
+        let (nodes, peers) = match known {
+            Some(known) => {
+                (difference(&known.nodes, &desired.nodes), difference(&known.peers, &desired.peers))
+            }
+            None => (
+                difference(&self.nodes6.entries()?.into_iter().collect(), &desired.nodes),
+                difference(&self.peers6.entries()?.into_iter().collect(), &desired.peers),
+            ),
+        };
+        let (nodes, peers) = (nodes.within(trust), peers.within(trust));
+        for key in &nodes.surplus {
+            self.nodes6.remove(*key)?;
+        }
+        for (key, value) in nodes.changes() {
+            self.nodes6.insert(*key, value)?;
+        }
+        for (key, value) in peers.changes() {
+            self.peers6.insert(*key, value)?;
+        }
+        for key in &peers.surplus {
+            self.peers6.remove(*key)?;
+        }
+        changes.added += peers.missing.len() + peers.wrong.len();
+        changes.removed += peers.surplus.len();
+        Ok(())
     }
 
     fn configure(&mut self, desired: &Desired) -> Result<bool, DatapathError> {
@@ -111,51 +158,6 @@ fn monotonic() -> Result<Duration, DatapathError> {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).map_err(|errno| {
         DatapathError::Kernel { what: "cannot read the clock".to_owned(), cause: errno.to_string() }
     })
-}
-
-/// Whose word the desired state is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// The store's, of now.
-    Store,
-    /// Our own memory, of some time ago.
-    Memory,
-}
-
-struct Difference<V> {
-    missing: Vec<(Ipv4Addr, V)>,
-    wrong: Vec<(Ipv4Addr, V)>,
-    surplus: Vec<Ipv4Addr>,
-}
-
-impl<V> Difference<V> {
-    fn within(mut self, trust: Trust) -> Self {
-        if trust == Trust::Memory {
-            self.wrong.clear();
-            self.surplus.clear();
-        }
-        self
-    }
-
-    fn changes(&self) -> impl Iterator<Item = &(Ipv4Addr, V)> {
-        self.wrong.iter().chain(&self.missing)
-    }
-}
-
-fn difference<V: Copy + PartialEq>(
-    actual: &BTreeMap<Ipv4Addr, V>,
-    wanted: &BTreeMap<Ipv4Addr, V>,
-) -> Difference<V> {
-    let mut found = Difference { missing: Vec::new(), wrong: Vec::new(), surplus: Vec::new() };
-    for (key, value) in wanted {
-        match actual.get(key) {
-            Some(present) if present == value => {}
-            Some(_) => found.wrong.push((*key, *value)),
-            None => found.missing.push((*key, *value)),
-        }
-    }
-    found.surplus = actual.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-    found
 }
 
 /// How long a pod is left to the CNI plugin that is making it.
@@ -330,28 +332,5 @@ mod tests {
         assert_eq!(epoch_after(config(FastPath::On, 0, 2), Some(current), 1), 8);
         assert_eq!(epoch_after(config(FastPath::AfterAccept, 0, 1), Some(current), 1), 8);
         assert_eq!(epoch_after(current, None, 1), 1);
-    }
-
-    fn at(n: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, n)
-    }
-
-    fn found() -> Difference<u8> {
-        let actual = BTreeMap::from([(at(1), 1), (at(2), 2), (at(3), 3)]);
-        difference(&actual, &BTreeMap::from([(at(1), 1), (at(2), 9), (at(4), 4)]))
-    }
-
-    #[test]
-    fn only_what_differs_is_written() {
-        let difference = found().within(Trust::Store);
-        assert_eq!(difference.changes().copied().collect::<Vec<_>>(), [(at(2), 9), (at(4), 4)]);
-        assert_eq!(difference.surplus, [at(3)]);
-    }
-
-    #[test]
-    fn a_memory_adds_and_neither_changes_nor_removes() {
-        let difference = found().within(Trust::Memory);
-        assert_eq!(difference.changes().copied().collect::<Vec<_>>(), [(at(4), 4)]);
-        assert!(difference.surplus.is_empty());
     }
 }
