@@ -32,6 +32,7 @@ pub fn add(
     attempt.reserve()?;
     attempt.record()?;
     attempt.create_veth(&netns)?;
+    attempt.allow_ipv6(&netns)?;
     attempt.register()?;
     attempt.connect_host()?;
     attempt.connect_pod(&mut pod.rtnl)?;

@@ -4,7 +4,7 @@
 //! programs are attached while both ends are down, and the host's route, by
 //! which packets reach the pod, comes last.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -45,7 +45,8 @@ pub(crate) struct Attempt<'a, 'c> {
     scratch_file: PathBuf,
     identity: Identity,
     pod_mac: Mac,
-    ip: Option<Ipv4Addr>,
+    /// The addresses, IPv4 first, each with the pod's next hop.
+    ips: Vec<(IpAddr, IpAddr)>,
     record: Option<Record>,
     veth: Option<Veth>,
     registered: bool,
@@ -76,7 +77,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
             scratch_file: conf.scratch_file(&call.attachment.container_id),
             identity,
             pod_mac: plan.mac.unwrap_or(identity.pod_mac()),
-            ip: None,
+            ips: Vec::new(),
             record: None,
             veth: None,
             registered: false,
@@ -86,8 +87,16 @@ impl<'a, 'c> Attempt<'a, 'c> {
     /// Takes an address.
     pub(crate) fn reserve(&mut self) -> Result<(), CniError> {
         let store = Locked::open(&self.ipam_dir)?;
-        let Plan { range, requested, .. } = self.plan;
-        self.ip = Some(reserve(&store, *range, &self.call.attachment, requested)?);
+        let Plan { range, ipv6, requested, .. } = self.plan;
+        // What no range of the node's holds is for IPv4 to refuse.
+        let of6 = |ip: &IpAddr| ipv6.is_some() && ip.is_ipv6();
+        let (asked6, asked): (Vec<IpAddr>, Vec<IpAddr>) = requested.iter().partition(|ip| of6(ip));
+        let ip = reserve(&store, *range, &self.call.attachment, &asked)?;
+        self.ips.push((ip, range.gateway()));
+        if let Some(ipv6) = ipv6 {
+            let ip = reserve(&store, ipv6.range, &self.call.attachment, &asked6)?;
+            self.ips.push((ip, ipv6.range.gateway()));
+        }
         Ok(())
     }
 
@@ -138,9 +147,19 @@ impl<'a, 'c> Attempt<'a, 'c> {
         }
     }
 
+    /// A runtime may have switched IPv6 off in a namespace that it made for both families, and
+    /// the pod's only router is known: nobody has to advertise one.
+    pub(crate) fn allow_ipv6(&self, netns: &NetNs) -> Result<(), CniError> {
+        if self.plan.ipv6.is_none() {
+            return Ok(());
+        }
+        let conf = |key| format!("ipv6/conf/{}/{key}", self.call.attachment.ifname);
+        netns.set(&[(conf("disable_ipv6"), "0"), (conf("accept_ra"), "0")])
+    }
+
     /// Tells the programs about the pod and attaches them, while both ends are down.
     pub(crate) fn register(&mut self) -> Result<(), CniError> {
-        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let veth = made(self.veth.as_ref())?;
         let entry = PodEntry {
             ifindex: veth.host_index,
             flags: 0,
@@ -149,7 +168,9 @@ impl<'a, 'c> Attempt<'a, 'c> {
         };
         self.registered = true;
         let datapath = &mut self.context.datapath;
-        datapath.insert_pod(ip, entry)?;
+        for (ip, _) in &self.ips {
+            datapath.insert_pod(*ip, entry)?;
+        }
         let may_be_provisional = self.plan.qdisc_is_free;
         if !(may_be_provisional && datapath.attach_provisionally(&veth.host_name)?) {
             datapath.attach(&veth.host_name)?;
@@ -159,9 +180,12 @@ impl<'a, 'c> Attempt<'a, 'c> {
 
     /// Host's end: settings, up, and the pod's MAC address, which others may change later.
     pub(crate) fn connect_host(&mut self) -> Result<(), CniError> {
-        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let veth = made(self.veth.as_ref())?;
         let accept_ra = format!("ipv6/conf/{}/accept_ra", veth.host_name);
         self.context.note(sysctl::ensure(&accept_ra, "0"));
+        if self.plan.ipv6.is_some() {
+            self.context.note(sysctl::ensure("ipv6/conf/all/forwarding", "1"));
+        }
         self.context.note(sysctl::ensure("ipv4/ip_forward", "1"));
         if self.context.datapath.skips_conntrack() {
             // It sees not all of a flow. Where the agent may not write settings, we may.
@@ -170,11 +194,12 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let state = NeighbourState::Reachable;
         let index = veth.host_index;
         // What is masqueraded towards the pod gets the link's address: the gateway's, as on a bridge.
-        self.host.run(vec![
-            link_up(index),
-            add_address(index, self.plan.gateway),
-            add_neighbour(index, ip, self.pod_mac, state),
-        ])?;
+        let mut batch = vec![link_up(index)];
+        for (ip, gateway) in &self.ips {
+            batch.push(add_address(index, *gateway));
+            batch.push(add_neighbour(index, *ip, self.pod_mac, state));
+        }
+        self.host.run(batch)?;
         self.answer_for_pod_on_bridge();
         Ok(())
     }
@@ -193,16 +218,15 @@ impl<'a, 'c> Attempt<'a, 'c> {
 
     /// Container's end: address, up, and the way to everything else.
     pub(crate) fn connect_pod(&mut self, pod: &mut Rtnl) -> Result<(), CniError> {
-        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
-        let (index, gateway) = (veth.pod_index, self.plan.gateway);
+        let index = made(self.veth.as_ref())?.pod_index;
         let host_mac = self.identity.host_mac();
-        let mut batch = vec![
-            link_up(LOOPBACK),
-            add_address(index, ip),
-            link_up(index),
-            add_route(index, &onto_link(gateway), None),
-            add_neighbour(index, gateway, host_mac, NeighbourState::Permanent),
-        ];
+        let mut batch = vec![link_up(LOOPBACK)];
+        batch.extend(self.ips.iter().map(|(ip, _)| add_address(index, *ip)));
+        batch.push(link_up(index));
+        for (_, gateway) in &self.ips {
+            batch.push(add_route(index, &onto_link(*gateway), None));
+            batch.push(add_neighbour(index, *gateway, host_mac, NeighbourState::Permanent));
+        }
         batch.extend(self.plan.routes.iter().map(|route| add_route(index, route, None)));
         pod.run(batch)?;
         Ok(())
@@ -213,7 +237,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
     ///
     /// From Linux 6.8 on the question alone makes the kernel do it, so there is no wait.
     pub(crate) fn await_carrier(&mut self) -> Result<(), CniError> {
-        let (_, veth) = made(self.ip, self.veth.as_ref())?;
+        let veth = made(self.veth.as_ref())?;
         for _ in 0..CARRIER_TRIES {
             let link = self.host.link(&veth.host_name)?;
             if link.ok_or_else(|| vanished(&veth.host_name))?.is_operational {
@@ -231,15 +255,16 @@ impl<'a, 'c> Attempt<'a, 'c> {
 
     /// The host's way to the pod, from the gateway's address.
     pub(crate) fn route_host(&mut self) -> Result<(), CniError> {
-        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
-        let source = Some(self.plan.gateway);
-        let route = add_route(veth.host_index, &onto_link(ip), source).replacing();
-        Ok(self.host.run(vec![route])?)
+        let index = made(self.veth.as_ref())?.host_index;
+        let route = |(ip, gateway): &(IpAddr, IpAddr)| {
+            add_route(index, &onto_link(*ip), Some(*gateway)).replacing()
+        };
+        Ok(self.host.run(self.ips.iter().map(route).collect())?)
     }
 
     /// The result; from here on nothing is undone.
     pub(crate) fn finish(mut self) -> Result<CniResult, CniError> {
-        let (ip, veth) = made(self.ip, self.veth.as_ref())?;
+        let veth = made(self.veth.as_ref())?;
         let interface = |name: &str, mac: Mac, sandbox: String| Interface {
             name: name.to_owned(),
             mac: mac.to_string(),
@@ -252,17 +277,13 @@ impl<'a, 'c> Attempt<'a, 'c> {
                 interface(&veth.host_name, self.identity.host_mac(), String::new()),
                 interface(&self.call.attachment.ifname, self.pod_mac, netns),
             ],
-            ips: vec![IpConfig {
-                address: host_net(ip),
-                gateway: Some(self.plan.gateway),
-                interface: Some(1),
-            }],
+            ips: self.ips.iter().map(|(ip, gateway)| address(*ip, *gateway)).collect(),
             routes: self.plan.routes.clone(),
             dns: self.plan.dns.clone(),
         };
         self.veth = None;
         self.record = None;
-        self.ip = None;
+        self.ips.clear();
         Ok(result)
     }
 
@@ -276,7 +297,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
         }
     }
 
-    fn undo_address(&mut self, ip: Ipv4Addr) {
+    fn undo_address(&mut self, ip: IpAddr) {
         if self.registered {
             let removed = self.context.datapath.remove_pod(ip);
             self.context.note(removed);
@@ -294,7 +315,7 @@ impl Drop for Attempt<'_, '_> {
         if let Some(record) = self.record.take() {
             self.context.note(record.undo());
         }
-        if let Some(ip) = self.ip.take() {
+        for (ip, _) in std::mem::take(&mut self.ips) {
             self.undo_address(ip);
         }
     }
@@ -309,12 +330,17 @@ pub(crate) fn host_socket() -> Result<Rtnl, CniError> {
 }
 
 /// The neighbour itself, without a next hop.
-fn onto_link(ip: Ipv4Addr) -> Route {
+fn onto_link(ip: IpAddr) -> Route {
     Route { gw: None, ..Route::via(host_net(ip), ip) }
 }
 
-fn made(ip: Option<Ipv4Addr>, veth: Option<&Veth>) -> Result<(Ipv4Addr, &Veth), CniError> {
-    ip.zip(veth).ok_or_else(|| CniError::new(Code::Internal, "steps of ADD out of order"))
+/// An address of the container's interface, the second of the result's.
+fn address(ip: IpAddr, gateway: IpAddr) -> IpConfig {
+    IpConfig { address: host_net(ip), gateway: Some(gateway), interface: Some(1) }
+}
+
+fn made(veth: Option<&Veth>) -> Result<&Veth, CniError> {
+    veth.ok_or_else(|| CniError::new(Code::Internal, "steps of ADD out of order"))
 }
 
 fn vanished(name: &str) -> CniError {

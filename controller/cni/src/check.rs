@@ -1,8 +1,8 @@
 //! CHECK: everything ADD made is still there. Additions by others are fine.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use tartan_common::abi::PodEntry;
 
@@ -52,7 +52,7 @@ fn own_interface<'a>(prev: &'a CniResult, call: &Invocation) -> Result<&'a Inter
 }
 
 /// The addresses tied to the container's interface, or to none.
-fn own_ips(prev: &CniResult, call: &Invocation) -> Vec<Ipv4Net> {
+fn own_ips(prev: &CniResult, call: &Invocation) -> Vec<IpNet> {
     let is_own = |index: u32| {
         let interface = prev.interfaces.get(index as usize);
         interface.is_some_and(|i| i.name == call.attachment.ifname && !i.sandbox.is_empty())
@@ -106,7 +106,7 @@ fn check_routes(pod: &mut Rtnl, prev: &CniResult) -> Result<(), CniError> {
     let actual = pod.routes()?;
     let in_main_table = prev.routes.iter().filter(|route| route.table.is_none());
     for expected in in_main_table {
-        let fits = |gw: Ipv4Addr| expected.gw.is_none_or(|wanted| wanted == gw);
+        let fits = |gw: IpAddr| expected.gw.is_none_or(|wanted| wanted == gw);
         let present = actual.iter().any(|r| r.dst == expected.dst && r.gw.is_none_or(fits));
         if !present {
             return Err(wrong(format!(
@@ -122,7 +122,7 @@ fn check_routes(pod: &mut Rtnl, prev: &CniResult) -> Result<(), CniError> {
 fn check_host(
     identity: Identity,
     names: &[String],
-    ips: &[Ipv4Net],
+    ips: &[IpNet],
     context: &mut Context<'_>,
 ) -> Result<HostLink, CniError> {
     let mut host = host_socket()?;
@@ -155,12 +155,12 @@ struct HostLink {
 
 /// What the programs know about the pod agrees with what is there.
 fn check_programs(
-    ips: &[Ipv4Net],
+    ips: &[IpNet],
     pod: &Link,
     host: &HostLink,
     context: &mut Context<'_>,
 ) -> Result<(), CniError> {
-    for ip in ips.iter().map(Ipv4Net::addr) {
+    for ip in ips.iter().map(IpNet::addr) {
         let entry = context.datapath.pod(ip)?;
         let PodEntry { ifindex, pod_mac, .. } =
             entry.ok_or_else(|| wrong(format!("pod {ip} is not in the pods' map")))?;

@@ -3,10 +3,10 @@
 //! A trait, so that the protocol, the wiring and the undoing are tested
 //! without programs; [`Pinned`] is the one the binary uses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use tartan_common::abi::{FastPath, PodEntry};
-use tartan_datapath::{Config, Pods};
+use tartan_datapath::{Config, Pods, Pods6};
 
 use crate::error::{CniError, Code};
 
@@ -48,21 +48,21 @@ pub trait Datapath {
     /// # Errors
     ///
     /// [`DatapathError`].
-    fn pod(&mut self, ip: Ipv4Addr) -> Result<Option<PodEntry>, DatapathError>;
+    fn pod(&mut self, ip: IpAddr) -> Result<Option<PodEntry>, DatapathError>;
 
     /// Adds or replaces the entry of an address.
     ///
     /// # Errors
     ///
     /// [`DatapathError`].
-    fn insert_pod(&mut self, ip: Ipv4Addr, entry: PodEntry) -> Result<(), DatapathError>;
+    fn insert_pod(&mut self, ip: IpAddr, entry: PodEntry) -> Result<(), DatapathError>;
 
     /// Removes the entry of an address; an absent one is fine.
     ///
     /// # Errors
     ///
     /// [`DatapathError`].
-    fn remove_pod(&mut self, ip: Ipv4Addr) -> Result<(), DatapathError>;
+    fn remove_pod(&mut self, ip: IpAddr) -> Result<(), DatapathError>;
 
     /// Attaches both programs to the host's end of a veth and pins the links.
     ///
@@ -94,17 +94,28 @@ pub trait Datapath {
     fn attached(&mut self, host_veth: &str) -> Result<bool, DatapathError>;
 }
 
-/// The agent's pins; the map is opened when it is first needed.
+/// The agent's pins; a map is opened when it is first needed.
 #[derive(Default)]
-pub struct Pinned(Option<Pods>);
+pub struct Pinned(Option<Pods>, Option<Pods6>);
 
 impl Pinned {
     fn pods(&mut self) -> Result<&mut Pods, DatapathError> {
         if self.0.is_none() {
             self.0 = Some(Pods::open()?);
         }
-        self.0.as_mut().ok_or_else(|| DatapathError::Failed("the pods' map is not open".into()))
+        self.0.as_mut().ok_or_else(not_open)
     }
+
+    fn pods6(&mut self) -> Result<&mut Pods6, DatapathError> {
+        if self.1.is_none() {
+            self.1 = Some(Pods6::open()?);
+        }
+        self.1.as_mut().ok_or_else(not_open)
+    }
+}
+
+fn not_open() -> DatapathError {
+    DatapathError::Failed("the pods' map is not open".into())
 }
 
 impl Datapath for Pinned {
@@ -117,16 +128,27 @@ impl Datapath for Pinned {
         config.is_ok_and(|config| config.is_some_and(|it| it.fast_path() != FastPath::Off))
     }
 
-    fn pod(&mut self, ip: Ipv4Addr) -> Result<Option<PodEntry>, DatapathError> {
-        Ok(self.pods()?.get(ip)?)
+    fn pod(&mut self, ip: IpAddr) -> Result<Option<PodEntry>, DatapathError> {
+        Ok(match ip {
+            IpAddr::V4(ip) => self.pods()?.get(ip)?,
+            IpAddr::V6(ip) => self.pods6()?.get(ip)?,
+        })
     }
 
-    fn insert_pod(&mut self, ip: Ipv4Addr, entry: PodEntry) -> Result<(), DatapathError> {
-        Ok(self.pods()?.insert(ip, &entry)?)
+    fn insert_pod(&mut self, ip: IpAddr, entry: PodEntry) -> Result<(), DatapathError> {
+        match ip {
+            IpAddr::V4(ip) => self.pods()?.insert(ip, &entry)?,
+            IpAddr::V6(ip) => self.pods6()?.insert(ip, &entry)?,
+        }
+        Ok(())
     }
 
-    fn remove_pod(&mut self, ip: Ipv4Addr) -> Result<(), DatapathError> {
-        Ok(self.pods()?.remove(ip).map(|_| ())?)
+    fn remove_pod(&mut self, ip: IpAddr) -> Result<(), DatapathError> {
+        match ip {
+            IpAddr::V4(ip) => self.pods()?.remove(ip)?,
+            IpAddr::V6(ip) => self.pods6()?.remove(ip)?,
+        };
+        Ok(())
     }
 
     fn attach(&mut self, host_veth: &str) -> Result<(), DatapathError> {

@@ -5,7 +5,7 @@
 //! `prevResult` nor the agent is needed.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -56,7 +56,7 @@ pub(crate) fn remove(
     conf: &NetConf,
     attachment: &Attachment,
     cni_args: &str,
-    mut ips: BTreeSet<Ipv4Addr>,
+    mut ips: BTreeSet<IpAddr>,
     context: &mut Context<'_>,
 ) -> Result<bool, CniError> {
     let identity = Identity::new(&conf.name, attachment);
@@ -73,7 +73,7 @@ pub(crate) fn remove(
 }
 
 /// Addresses that only the earlier result still knows.
-fn remembered_ips(conf: &NetConf) -> BTreeSet<Ipv4Addr> {
+fn remembered_ips(conf: &NetConf) -> BTreeSet<IpAddr> {
     let prev = conf.prev_result().ok().flatten().unwrap_or_default();
     prev.ips.iter().map(|ip| ip.address.addr()).collect()
 }
@@ -122,7 +122,7 @@ fn delete(rtnl: &mut Rtnl, index: u32) -> Result<(), CniError> {
 }
 
 /// Removes a map entry that still belongs to the attachment; a failure only leaves a dead entry.
-fn remove_entry(ip: Ipv4Addr, identity: Identity, context: &mut Context<'_>) {
+fn remove_entry(ip: IpAddr, identity: Identity, context: &mut Context<'_>) {
     let host_mac = identity.host_mac();
     let outcome = match context.datapath.pod(ip) {
         Ok(Some(entry)) if entry.host_mac == host_mac => context.datapath.remove_pod(ip),

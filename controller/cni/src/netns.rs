@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::error::{CniError, Code};
 use crate::netlink::Rtnl;
+use crate::sysctl;
 
 /// An open network namespace.
 #[derive(Debug)]
@@ -80,6 +81,15 @@ impl NetNs {
             let has_interface = if_nametoindex(interface).is_ok();
             Ok(Inside { rtnl: Rtnl::open()?, has_interface })
         })
+    }
+
+    /// Writes settings inside; one that is not there is fine.
+    ///
+    /// # Errors
+    ///
+    /// Code 4 if the path is not a network namespace or a setting cannot be written.
+    pub fn set(&self, settings: &[(String, &str)]) -> Result<(), CniError> {
+        self.visit(|| settings.iter().try_for_each(|(path, value)| sysctl::ensure(path, value)))
     }
 
     /// A thread goes in and ends there, so that this one never leaves the host.

@@ -1,9 +1,9 @@
 //! What ADD is going to do, decided before anything is touched.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use tartan_common::Mac;
 
@@ -26,6 +26,8 @@ pub struct Plan {
     pub gateway: Ipv4Addr,
     /// The node's addresses.
     pub range: Range,
+    /// The same for IPv6, where the node has a subnet of it.
+    pub ipv6: Option<Plan6>,
     /// The pod's routes besides the one to the gateway.
     pub routes: Vec<Route>,
     /// Name resolution, passed through.
@@ -44,6 +46,15 @@ pub struct Plan {
     pub qdisc_is_free: bool,
 }
 
+/// The IPv6 half of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan6 {
+    /// The pod's next hop.
+    pub gateway: Ipv6Addr,
+    /// The node's addresses.
+    pub range: Range,
+}
+
 impl Plan {
     /// Reads everything ADD depends on. What the agent is about to write is waited for.
     ///
@@ -59,11 +70,13 @@ impl Plan {
         patience.wait_for(|| file.exists());
         let subnet = SubnetEnv::load(&file)?;
         let gateway = subnet.gateway();
+        let ways = ways(&subnet, delegate.mtu);
         Ok(Self {
             mtu: delegate.mtu.unwrap_or(subnet.mtu),
             gateway,
-            range: Range::new(subnet.subnet)?,
-            routes: routes(asked, gateway, delegate.default_gateway, &subnet.networks)?,
+            range: Range::new(subnet.subnet.into())?,
+            ipv6: ipv6(&subnet)?,
+            routes: routes(asked, &ways, delegate.default_gateway)?,
             dns: dns(conf)?,
             requested: request.ips,
             mac: request.mac,
@@ -75,25 +88,59 @@ impl Plan {
     }
 }
 
+fn ipv6(subnet: &SubnetEnv) -> Result<Option<Plan6>, CniError> {
+    let Some((net, gateway)) = subnet.subnet6.zip(subnet.gateway6()) else { return Ok(None) };
+    Ok(Some(Plan6 { gateway, range: Range::new(net.into())? }))
+}
+
+/// One family's way out of a pod.
+struct Way {
+    gateway: IpAddr,
+    default: IpNet,
+    networks: Vec<IpNet>,
+    /// Where it differs from the link's.
+    mtu: Option<u32>,
+}
+
+/// The link's MTU is that of IPv4; IPv6 learns its own from the routes.
+fn ways(subnet: &SubnetEnv, mtu: Option<u32>) -> Vec<Way> {
+    let v4 = Way {
+        gateway: subnet.gateway().into(),
+        default: Ipv4Net::default().into(),
+        networks: subnet.networks.iter().copied().map(IpNet::V4).collect(),
+        mtu: None,
+    };
+    let v6 = subnet.gateway6().map(|gateway| Way {
+        gateway: gateway.into(),
+        default: Ipv6Net::default().into(),
+        networks: subnet.networks6.iter().copied().map(IpNet::V6).collect(),
+        mtu: Some(mtu.unwrap_or(subnet.mtu).min(subnet.mtu6())),
+    });
+    [v4].into_iter().chain(v6).collect()
+}
+
 /// The user's routes, the default route, the pod network; each destination once.
-fn routes(
-    asked: Vec<Route>,
-    gateway: Ipv4Addr,
-    default_gateway: bool,
-    networks: &[Ipv4Net],
-) -> Result<Vec<Route>, CniError> {
+fn routes(asked: Vec<Route>, ways: &[Way], default_gateway: bool) -> Result<Vec<Route>, CniError> {
     let mut routes = Vec::new();
     for route in asked {
-        if let Some(gw) = route.gw.filter(|gw| *gw != gateway) {
+        let is_v4 = route.dst.addr().is_ipv4();
+        let Some(way) = ways.iter().find(|way| way.gateway.is_ipv4() == is_v4) else {
+            return Err(unsupported("ipam.routes.dst", route.dst)
+                .hint("this node has no IPv6 subnet; remove the entry, or enable IPv6"));
+        };
+        if let Some(gw) = route.gw.filter(|gw| *gw != way.gateway) {
             return Err(unsupported("ipam.routes.gw", gw)
-                .hint(format!("a pod's only neighbour is {gateway}; leave `gw` out")));
+                .hint(format!("a pod's only neighbour is {}; leave `gw` out", way.gateway)));
         }
-        routes.push(Route { gw: Some(gateway), ..route });
+        let mtu = route.mtu.or(way.mtu);
+        routes.push(Route { gw: Some(way.gateway), mtu, ..route });
     }
-    let default = default_gateway.then_some(Ipv4Net::default());
-    for dst in default.iter().chain(networks) {
-        if !routes.iter().any(|route| route.dst == *dst) {
-            routes.push(Route::via(*dst, gateway));
+    for way in ways {
+        let default = default_gateway.then_some(way.default);
+        for dst in default.iter().chain(&way.networks) {
+            if !routes.iter().any(|route| route.dst == *dst) {
+                routes.push(Route { mtu: way.mtu, ..Route::via(*dst, way.gateway) });
+            }
         }
     }
     Ok(routes)
@@ -124,10 +171,15 @@ impl From<IpamError> for CniError {
 mod tests {
     use super::*;
 
-    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
+    const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 1));
 
-    fn net(text: &str) -> Ipv4Net {
+    fn net(text: &str) -> IpNet {
         text.parse().expect("a network")
+    }
+
+    fn way(networks: &[&str]) -> [Way; 1] {
+        let networks = networks.iter().map(|text| net(text)).collect();
+        [Way { gateway: GATEWAY, default: net("0.0.0.0/0"), networks, mtu: None }]
     }
 
     fn texts(routes: &[Route]) -> Vec<String> {
@@ -136,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_pod_gets_the_default_route_and_the_pod_network() {
-        let all = routes(vec![], GATEWAY, true, &[net("10.244.0.0/16")]).expect("legal");
+        let all = routes(vec![], &way(&["10.244.0.0/16"]), true).expect("legal");
         assert_eq!(texts(&all), ["0.0.0.0/0", "10.244.0.0/16"]);
         assert!(all.iter().all(|route| route.gw == Some(GATEWAY)));
     }
@@ -145,14 +197,35 @@ mod tests {
     fn a_route_the_user_gave_is_not_added_twice() {
         let mut own = Route::via(net("0.0.0.0/0"), GATEWAY);
         own.gw = None;
-        let all = routes(vec![own], GATEWAY, true, &[]).expect("legal");
+        let all = routes(vec![own], &way(&[]), true).expect("legal");
         assert_eq!(all, [Route::via(net("0.0.0.0/0"), GATEWAY)]);
     }
 
     #[test]
     fn another_next_hop_is_refused() {
-        let own = Route::via(net("192.0.2.0/24"), Ipv4Addr::new(10, 244, 1, 9));
-        let error = routes(vec![own], GATEWAY, true, &[]).expect_err("unreachable");
+        let own = Route::via(net("192.0.2.0/24"), "10.244.1.9".parse().expect("an address"));
+        let error = routes(vec![own], &way(&[]), true).expect_err("unreachable");
+        assert_eq!(error.code, Code::UnsupportedField);
+    }
+
+    #[test]
+    fn ipv6_has_its_own_way_with_what_a_tunnel_over_ipv6_leaves() {
+        let text = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\n\
+                    FLANNEL_IPV6_NETWORK=fd00:10:244::/56\nFLANNEL_IPV6_SUBNET=fd00:10:244:1::1/64\n\
+                    FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+        let subnet = SubnetEnv::parse(text, "f").expect("complete");
+        let all = routes(vec![], &ways(&subnet, None), true).expect("legal");
+        assert_eq!(texts(&all), ["0.0.0.0/0", "10.244.0.0/16", "::/0", "fd00:10:244::/56"]);
+        let mtus: Vec<_> = all.iter().map(|route| route.mtu).collect();
+        assert_eq!(mtus, [None, None, Some(1430), Some(1430)]);
+        let gateway = "fd00:10:244:1::1".parse().expect("an address");
+        assert_eq!(ipv6(&subnet).expect("large enough").map(|plan| plan.gateway), Some(gateway));
+    }
+
+    #[test]
+    fn a_route_of_a_family_that_the_node_lacks_is_refused() {
+        let own = Route::via(net("2001:db8::/32"), "fd00::1".parse().expect("an address"));
+        let error = routes(vec![own], &way(&[]), true).expect_err("no IPv6");
         assert_eq!(error.code, Code::UnsupportedField);
     }
 }

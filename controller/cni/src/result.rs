@@ -1,8 +1,8 @@
 //! The answer to ADD, and its shapes through the versions of the specification.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use crate::error::{CniError, Code};
@@ -39,9 +39,9 @@ pub struct Interface {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpConfig {
     /// The address with its prefix length.
-    pub address: Ipv4Net,
+    pub address: IpNet,
     /// The next hop for everything else.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Index into [`CniResult::interfaces`].
     pub interface: Option<u32>,
 }
@@ -50,9 +50,9 @@ pub struct IpConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Where to.
-    pub dst: Ipv4Net,
+    pub dst: IpNet,
     /// The next hop.
-    pub gw: Option<Ipv4Addr>,
+    pub gw: Option<IpAddr>,
     /// Largest packet in bytes.
     pub mtu: Option<u32>,
     /// TCP segment size announced to the peer, in bytes.
@@ -66,7 +66,7 @@ pub struct Route {
 impl Route {
     /// A route without options.
     #[must_use]
-    pub const fn via(dst: Ipv4Net, gw: Ipv4Addr) -> Self {
+    pub const fn via(dst: IpNet, gw: IpAddr) -> Self {
         Self { dst, gw: Some(gw), mtu: None, advmss: None, priority: None, table: None }
     }
 
@@ -74,12 +74,12 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// Code 6 for wrong types, code 2 for what is not IPv4.
+    /// Code 6 for wrong types, code 2 for what is no address.
     pub fn parse(object: &Object<'_>) -> Result<Self, CniError> {
         let dst = object.string("dst")?.unwrap_or_default();
         Ok(Self {
-            dst: ipv4(object, "dst", dst).map(|net: Ipv4Net| net.trunc())?,
-            gw: object.string("gw")?.map(|gw| ipv4(object, "gw", gw)).transpose()?,
+            dst: address(object, "dst", dst).map(|net: IpNet| net.trunc())?,
+            gw: object.string("gw")?.map(|gw| address(object, "gw", gw)).transpose()?,
             mtu: object.number("mtu")?,
             advmss: object.number("advmss")?,
             priority: object.number("priority")?,
@@ -104,11 +104,15 @@ impl Route {
     }
 }
 
-fn ipv4<T: std::str::FromStr>(object: &Object<'_>, key: &str, text: &str) -> Result<T, CniError> {
+fn address<T: std::str::FromStr>(
+    object: &Object<'_>,
+    key: &str,
+    text: &str,
+) -> Result<T, CniError> {
     let refuse = |_| {
         let path = object.path_of(key);
         CniError::new(Code::UnsupportedField, format!("unsupported field {path}: {text:?}"))
-            .hint("this plugin routes IPv4 only; write an IPv4 value or remove the entry")
+            .hint("write an address or a network, or remove the entry")
     };
     text.parse().map_err(refuse)
 }
@@ -179,33 +183,34 @@ impl CniResult {
         let mut object = Map::new();
         object.insert("cniVersion".into(), json!(version.as_str()));
         if version < SpecVersion::V0_3_0 {
-            insert(&mut object, "ip4", self.ips.first().map(|ip| self.ip4_json(ip)));
+            for (key, is_v4) in [("ip4", true), ("ip6", false)] {
+                let of_family = self.ips.iter().find(|ip| ip.address.addr().is_ipv4() == is_v4);
+                insert(&mut object, key, of_family.map(|ip| self.old_json(ip)));
+            }
         } else {
             let interfaces: Vec<Value> =
                 self.interfaces.iter().map(|link| link.to_json(version)).collect();
             let ips: Vec<Value> = self.ips.iter().map(|ip| ip.to_json(version)).collect();
             object.insert("interfaces".into(), interfaces.into());
             object.insert("ips".into(), ips.into());
-            object.insert("routes".into(), self.routes_json());
+            object.insert("routes".into(), routes_json(self.routes.iter()));
         }
         object.insert("dns".into(), self.dns.to_json());
         Value::Object(object)
     }
 
-    /// The one IPv4 address of versions before 0.3.0, with the routes inside.
-    fn ip4_json(&self, ip: &IpConfig) -> Value {
+    /// The one address of a family of versions before 0.3.0, with its routes inside.
+    fn old_json(&self, ip: &IpConfig) -> Value {
         let mut object = Map::new();
         object.insert("ip".into(), json!(ip.address.to_string()));
         insert(&mut object, "gateway", ip.gateway.map(|gw| gw.to_string()));
-        object.insert("routes".into(), self.routes_json());
+        let is_v4 = ip.address.addr().is_ipv4();
+        let of_family = self.routes.iter().filter(|route| route.dst.addr().is_ipv4() == is_v4);
+        object.insert("routes".into(), routes_json(of_family));
         Value::Object(object)
     }
 
-    fn routes_json(&self) -> Value {
-        self.routes.iter().map(Route::to_json).collect::<Vec<_>>().into()
-    }
-
-    /// Reads a `prevResult` of version 0.3.0 or later; what is not IPv4 is left out.
+    /// Reads a `prevResult` of version 0.3.0 or later; what is no address is left out.
     ///
     /// # Errors
     ///
@@ -249,7 +254,7 @@ impl Interface {
 }
 
 impl IpConfig {
-    /// `None` for an address of another family.
+    /// `None` for what is no address.
     fn parse(object: &Object<'_>) -> Result<Option<Self>, CniError> {
         let address = object.string("address")?.and_then(|text| text.parse().ok());
         let gateway = object.string("gateway")?.and_then(|text| text.parse().ok());
@@ -259,12 +264,17 @@ impl IpConfig {
 
     fn to_json(&self, version: SpecVersion) -> Value {
         let mut object = Map::new();
-        insert(&mut object, "version", (version < SpecVersion::V1_0_0).then_some("4"));
+        let family = if self.address.addr().is_ipv4() { "4" } else { "6" };
+        insert(&mut object, "version", (version < SpecVersion::V1_0_0).then_some(family));
         object.insert("address".into(), json!(self.address.to_string()));
         insert(&mut object, "gateway", self.gateway.map(|gw| gw.to_string()));
         insert(&mut object, "interface", self.interface);
         Value::Object(object)
     }
+}
+
+fn routes_json<'a>(routes: impl Iterator<Item = &'a Route>) -> Value {
+    routes.map(Route::to_json).collect::<Vec<_>>().into()
 }
 
 fn insert(object: &mut Map<String, Value>, key: &str, value: Option<impl Into<Value>>) {

@@ -18,7 +18,7 @@ pub fn status(conf: &NetConf, context: &mut Context<'_>) -> Result<(), CniError>
 fn servable(conf: &NetConf, context: &mut Context<'_>) -> Result<(), CniError> {
     conf.delegate()?;
     conf.routes()?;
-    let range = Range::new(SubnetEnv::load(&conf.subnet_file()?)?.subnet)?;
+    let range = Range::new(SubnetEnv::load(&conf.subnet_file()?)?.subnet.into())?;
     context.datapath.ready()?;
     range.find_free(&Reservations::read(&conf.ipam_dir())?)?;
     Ok(())

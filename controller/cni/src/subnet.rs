@@ -1,7 +1,7 @@
 //! The node's share of the pod network, as `subnet.env` says it.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -13,7 +13,10 @@ use crate::error::{CniError, Code};
 /// The smallest IPv4 MTU (RFC 791) and the largest packet.
 const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
-/// What `subnet.env` says. Pods are wired for IPv4; the rest is for flannel's plugin.
+/// How much longer an IPv6 header is than one of IPv4.
+const IPV6_MORE: u32 = 20;
+
+/// What `subnet.env` says. Every pod has IPv4, and IPv6 where the node has a subnet of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubnetEnv {
     /// `FLANNEL_NETWORK`: the whole pod network, without duplicates.
@@ -74,6 +77,20 @@ impl SubnetEnv {
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.subnet.network().to_bits() | 1)
+    }
+}
+
+impl SubnetEnv {
+    /// The pods' IPv6 next hop, where they have one.
+    #[must_use]
+    pub fn gateway6(&self) -> Option<Ipv6Addr> {
+        self.subnet6.map(|subnet| Ipv6Addr::from_bits(subnet.network().to_bits() | 1))
+    }
+
+    /// Bytes that a pod may put into an IPv6 packet: a tunnel over IPv6 takes twenty more.
+    #[must_use]
+    pub const fn mtu6(&self) -> u32 {
+        self.mtu.saturating_sub(IPV6_MORE)
     }
 }
 

@@ -6,7 +6,7 @@ mod starting_agent;
 mod support;
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use support::{Fault, Lab, in_namespace, namespaces};
 use tartan_cni::netlink::Rtnl;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
-const POD: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 2);
+const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 2));
 
 #[test]
 fn add_wires_a_pod_and_answers_in_full() {
@@ -60,7 +60,7 @@ fn packets_flow_both_ways_without_address_resolution() {
         });
         let mut buffer = [0; 8];
         let (length, sender) = on_host.recv_from(&mut buffer).expect("arrived");
-        assert_eq!((&buffer[..length], sender.ip()), (&b"ping"[..], POD.into()));
+        assert_eq!((&buffer[..length], sender.ip()), (&b"ping"[..], POD));
         on_host.send_to(b"pong", sender).expect("sent");
         let (length, sender) = from.recv_from(&mut buffer).expect("answered");
         assert_eq!((&buffer[..length], sender.ip()), (&b"pong"[..], GATEWAY.into()));

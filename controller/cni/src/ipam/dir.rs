@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::IpamError;
+use super::{IpamError, Range};
 use crate::environment::Attachment;
 
 const LOCK: &str = "lock";
-const LAST_RESERVED: &str = "last_reserved_ip.0";
 /// One name is enough: it is written under the lock only.
 const DRAFT: &str = ".tartan-draft";
 
@@ -52,14 +51,14 @@ impl Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// Its owner.
     pub owner: Owner,
 }
 
 /// Every address in use.
 #[derive(Debug, Clone, Default)]
-pub struct Reservations(BTreeMap<Ipv4Addr, Owner>);
+pub struct Reservations(BTreeMap<IpAddr, Owner>);
 
 impl Reservations {
     /// Reads a directory without its lock; one that does not exist is empty.
@@ -76,18 +75,18 @@ impl Reservations {
         };
         let addresses =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let owned = |ip: Ipv4Addr| Some((ip, read_owner(&dir.join(ip.to_string()))?));
+        let owned = |ip: IpAddr| Some((ip, read_owner(&dir.join(ip.to_string()))?));
         Ok(Self(addresses.filter_map(owned).collect()))
     }
 
     /// The addresses of one attachment.
-    pub fn of(&self, attachment: &Attachment) -> impl Iterator<Item = Ipv4Addr> {
+    pub fn of(&self, attachment: &Attachment) -> impl Iterator<Item = IpAddr> {
         self.0.iter().filter(|(_, owner)| owner.is(attachment)).map(|(ip, _)| *ip)
     }
 
     /// Whether somebody has the address.
     #[must_use]
-    pub fn holds(&self, ip: Ipv4Addr) -> bool {
+    pub fn holds(&self, ip: IpAddr) -> bool {
         self.0.contains_key(&ip)
     }
 
@@ -146,14 +145,18 @@ impl Locked {
         Reservations::read(&self.dir)
     }
 
-    /// Where the round robin stands; `None` when unknown or unreadable.
+    /// Where the round robin of a range stands; `None` when unknown or unreadable.
     #[must_use]
-    pub fn last_reserved(&self) -> Option<Ipv4Addr> {
-        fs::read_to_string(self.dir.join(LAST_RESERVED)).ok()?.trim().parse().ok()
+    pub fn last_reserved(&self, range: Range) -> Option<IpAddr> {
+        fs::read_to_string(self.last_file(range)).ok()?.trim().parse().ok()
     }
 
-    pub(super) fn set_last_reserved(&self, ip: Ipv4Addr) -> Result<(), IpamError> {
-        write_file(&self.dir.join(LAST_RESERVED), &ip.to_string())
+    pub(super) fn set_last_reserved(&self, range: Range, ip: IpAddr) -> Result<(), IpamError> {
+        write_file(&self.last_file(range), &ip.to_string())
+    }
+
+    fn last_file(&self, range: Range) -> PathBuf {
+        self.dir.join(format!("last_reserved_ip.{}", range.set()))
     }
 
     pub(super) fn draft(&self, attachment: &Attachment) -> Result<Draft<'_>, IpamError> {
@@ -167,7 +170,7 @@ impl Locked {
     /// # Errors
     ///
     /// [`IpamError::Io`].
-    pub fn release(&self, ip: Ipv4Addr) -> Result<(), IpamError> {
+    pub fn release(&self, ip: IpAddr) -> Result<(), IpamError> {
         let path = self.dir.join(ip.to_string());
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", &path)(error)),
@@ -195,7 +198,7 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     /// Gives the content the name of an address; `false` if somebody has it.
-    pub(super) fn publish(&self, ip: Ipv4Addr) -> Result<bool, IpamError> {
+    pub(super) fn publish(&self, ip: IpAddr) -> Result<bool, IpamError> {
         let target = self.dir.join(ip.to_string());
         match fs::hard_link(&self.path, &target) {
             Ok(()) => Ok(true),

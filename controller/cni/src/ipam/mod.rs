@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `lock` | held by flock while anything is written |
 //! | `<address>` | `<container id>` CR LF `<interface>`; older ones hold the id alone |
-//! | `last_reserved_ip.0` | where the round robin stands |
+//! | `last_reserved_ip.0`, `.1` | where the round robin of IPv4, of IPv6 stands |
 //!
 //! Better than the reference in two ways: a reservation appears with its
 //! content or not at all (a temporary file and link(2)), and an empty file,
@@ -17,7 +17,7 @@ mod range;
 pub use dir::{Locked, Owner, Reservation, Reservations};
 pub use range::Range;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::environment::Attachment;
 
@@ -26,27 +26,27 @@ use crate::environment::Attachment;
 pub enum IpamError {
     /// The subnet is too small to hold a gateway and a pod.
     #[error("invalid range set 0: Network {0} too small to allocate from")]
-    TooSmall(ipnet::Ipv4Net),
+    TooSmall(ipnet::IpNet),
     /// The attachment has an address already.
     #[error(
         "failed to allocate for range 0: {ip} has been allocated to {container_id}, duplicate allocation is not allowed"
     )]
     Duplicate {
         /// The address it has.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// The container.
         container_id: String,
     },
     /// The requested address is the pods' next hop.
     #[error("failed to allocate for range 0: requested ip {0} is subnet's gateway")]
-    Gateway(Ipv4Addr),
+    Gateway(IpAddr),
     /// The requested address belongs to somebody.
     #[error(
         "failed to allocate for range 0: requested IP address {ip} is not available in range set {range}"
     )]
     Taken {
         /// The address asked for.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// The node's addresses.
         range: Range,
     },
@@ -101,7 +101,7 @@ pub fn reserve(
     range: Range,
     attachment: &Attachment,
     requested: &[IpAddr],
-) -> Result<Ipv4Addr, IpamError> {
+) -> Result<IpAddr, IpamError> {
     let wanted = requested_one(range, requested)?;
     let taken = store.reservations()?;
     refuse_duplicate(range, attachment, &taken)?;
@@ -109,25 +109,26 @@ pub fn reserve(
     let ip = match wanted {
         Some(ip) if draft.publish(ip)? => ip,
         Some(ip) => return Err(IpamError::Taken { ip, range }),
-        None => next_free(range, store.last_reserved(), &taken, |ip| draft.publish(ip))?
+        None => next_free(range, store.last_reserved(range), &taken, |ip| draft.publish(ip))?
             .ok_or(IpamError::Exhausted(range))?,
     };
     // Only a hint for the next turn: an address is not worth losing for it.
-    let _ = store.set_last_reserved(ip);
+    let _ = store.set_last_reserved(range, ip);
     Ok(ip)
 }
 
 /// The one address asked for; asking for more, or for a stranger's, is an error.
-fn requested_one(range: Range, requested: &[IpAddr]) -> Result<Option<Ipv4Addr>, IpamError> {
+fn requested_one(range: Range, requested: &[IpAddr]) -> Result<Option<IpAddr>, IpamError> {
     let mut matched = None;
     let mut unmatched = Vec::new();
     for ip in requested {
-        match ip {
-            IpAddr::V4(v4) if *v4 == range.gateway() => return Err(IpamError::Gateway(*v4)),
-            IpAddr::V4(v4) if range.contains(*v4) && matched.is_none_or(|m| m == *v4) => {
-                matched = Some(*v4);
-            }
-            IpAddr::V4(_) | IpAddr::V6(_) => unmatched.push(*ip),
+        if *ip == range.gateway() {
+            return Err(IpamError::Gateway(*ip));
+        }
+        if range.contains(*ip) && matched.is_none_or(|other| other == *ip) {
+            matched = Some(*ip);
+        } else {
+            unmatched.push(*ip);
         }
     }
     if unmatched.is_empty() { Ok(matched) } else { Err(IpamError::Unmatched(unmatched)) }
@@ -147,10 +148,10 @@ fn refuse_duplicate(
 /// The first address after `last` that is not known as taken and that `claim` gets.
 fn next_free(
     range: Range,
-    last: Option<Ipv4Addr>,
+    last: Option<IpAddr>,
     taken: &Reservations,
-    mut claim: impl FnMut(Ipv4Addr) -> Result<bool, IpamError>,
-) -> Result<Option<Ipv4Addr>, IpamError> {
+    mut claim: impl FnMut(IpAddr) -> Result<bool, IpamError>,
+) -> Result<Option<IpAddr>, IpamError> {
     for ip in range.after(last).filter(|ip| !taken.holds(*ip)) {
         if claim(ip)? {
             return Ok(Some(ip));

@@ -5,9 +5,9 @@
     reason = "the kernel's vocabulary grows; what is unknown is skipped"
 )]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
@@ -42,9 +42,9 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteEntry {
     /// Where to.
-    pub dst: Ipv4Net,
+    pub dst: IpNet,
     /// The next hop.
-    pub gw: Option<Ipv4Addr>,
+    pub gw: Option<IpAddr>,
     /// Index of the link it leaves by.
     pub link: Option<u32>,
 }
@@ -100,14 +100,13 @@ impl Rtnl {
         Ok(links.find(|(_, link)| link.is_veth && link.mac == Some(mac)))
     }
 
-    /// The IPv4 addresses of a link.
+    /// The addresses of a link.
     ///
     /// # Errors
     ///
     /// What the kernel says.
-    pub fn addresses(&mut self, index: u32) -> Result<Vec<Ipv4Net>, NetlinkError> {
-        let mut question = AddressMessage::default();
-        question.header.family = AddressFamily::Inet;
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<IpNet>, NetlinkError> {
+        let question = AddressMessage::default();
         let answers = self.dump("list addresses", RouteNetlinkMessage::GetAddress(question))?;
         let of_link = |message| match message {
             RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
@@ -118,15 +117,18 @@ impl Rtnl {
         Ok(answers.into_iter().filter_map(of_link).collect())
     }
 
-    /// The IPv4 routes of the main table.
+    /// The routes of the main table, of either family.
     ///
     /// # Errors
     ///
     /// What the kernel says.
     pub fn routes(&mut self) -> Result<Vec<RouteEntry>, NetlinkError> {
-        let mut question = RouteMessage::default();
-        question.header.address_family = AddressFamily::Inet;
-        let answers = self.dump("list routes", RouteNetlinkMessage::GetRoute(question))?;
+        let mut answers = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut question = RouteMessage::default();
+            question.header.address_family = family;
+            answers.extend(self.dump("list routes", RouteNetlinkMessage::GetRoute(question))?);
+        }
         let entry = |message| match message {
             RouteNetlinkMessage::NewRoute(message) => RouteEntry::read(&message),
             _ => None,
@@ -167,30 +169,38 @@ fn name(message: &LinkMessage) -> Option<&str> {
     })
 }
 
-fn local_address(message: &AddressMessage) -> Option<Ipv4Net> {
+/// IPv4 says which end of a link is ours; IPv6 has no other end.
+fn local_address(message: &AddressMessage) -> Option<IpNet> {
     let local = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+        AddressAttribute::Local(ip) | AddressAttribute::Address(ip @ IpAddr::V6(_)) => Some(*ip),
         _ => None,
     });
-    Ipv4Net::new(local?, message.header.prefix_len).ok()
+    IpNet::new(local?, message.header.prefix_len).ok()
 }
 
 impl RouteEntry {
-    /// `None` for a route of another table or family.
+    /// `None` for a route of another table.
     fn read(message: &RouteMessage) -> Option<Self> {
         if message.header.table != netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN {
             return None;
         }
-        let (mut dst, mut gw, mut link) = (Ipv4Addr::UNSPECIFIED, None, None);
+        let unspecified = if message.header.address_family == AddressFamily::Inet6 {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        };
+        let (mut dst, mut gw, mut link) = (unspecified, None, None);
         for attribute in &message.attributes {
             match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(ip)) => dst = *ip,
-                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gw = Some(*ip),
+                RouteAttribute::Destination(RouteAddress::Inet(ip)) => dst = (*ip).into(),
+                RouteAttribute::Destination(RouteAddress::Inet6(ip)) => dst = (*ip).into(),
+                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gw = Some((*ip).into()),
+                RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => gw = Some((*ip).into()),
                 RouteAttribute::Oif(index) => link = Some(*index),
                 _ => {}
             }
         }
-        let dst = Ipv4Net::new(dst, message.header.destination_prefix_length).ok()?;
+        let dst = IpNet::new(dst, message.header.destination_prefix_length).ok()?;
         Some(Self { dst, gw, link })
     }
 }

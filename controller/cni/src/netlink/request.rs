@@ -1,11 +1,11 @@
 //! What is asked of the kernel, one function per object.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -114,17 +114,21 @@ pub fn delete_link(index: u32) -> Request {
     }
 }
 
-/// Gives a link the address alone, without a network behind it.
+/// Gives a link the address alone, without a network behind it. An IPv6 address is used at
+/// once: whom it belongs to is known, and nobody is asked.
 #[must_use]
-pub fn add_address(index: u32, ip: Ipv4Addr) -> Request {
+pub fn add_address(index: u32, ip: IpAddr) -> Request {
+    let net = host_net(ip);
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = 32;
+    message.header.family = family(ip);
+    message.header.prefix_len = net.prefix_len();
     message.header.index = index;
-    message.attributes =
-        vec![AddressAttribute::Local(IpAddr::V4(ip)), AddressAttribute::Address(IpAddr::V4(ip))];
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    if ip.is_ipv6() {
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
     Request {
-        what: format!("add address {ip}/32"),
+        what: format!("add address {net}"),
         message: RouteNetlinkMessage::NewAddress(message),
         flags: NLM_F_CREATE | NLM_F_EXCL,
     }
@@ -135,16 +139,16 @@ pub fn add_address(index: u32, ip: Ipv4Addr) -> Request {
 /// Another route of the same destination stays, behind this one, as with the
 /// reference: a second attachment of a pod may bring a second default route.
 #[must_use]
-pub fn add_route(index: u32, route: &Route, source: Option<Ipv4Addr>) -> Request {
+pub fn add_route(index: u32, route: &Route, source: Option<IpAddr>) -> Request {
     let mut message = RouteMessage::default();
     message.header = route_header(route);
     message.attributes = vec![
-        RouteAttribute::Destination(RouteAddress::Inet(route.dst.network())),
+        RouteAttribute::Destination(route_address(route.dst.network())),
         RouteAttribute::Oif(index),
     ];
     let optional = [
-        route.gw.map(|gw| RouteAttribute::Gateway(RouteAddress::Inet(gw))),
-        source.map(|source| RouteAttribute::PrefSource(RouteAddress::Inet(source))),
+        route.gw.map(|gw| RouteAttribute::Gateway(route_address(gw))),
+        source.map(|source| RouteAttribute::PrefSource(route_address(source))),
         route.priority.map(RouteAttribute::Priority),
         route.table.map(RouteAttribute::Table),
         metrics(route),
@@ -160,7 +164,7 @@ pub fn add_route(index: u32, route: &Route, source: Option<Ipv4Addr>) -> Request
 fn route_header(route: &Route) -> RouteHeader {
     let scope = if route.gw.is_some() { RouteScope::Universe } else { RouteScope::Link };
     RouteHeader {
-        address_family: AddressFamily::Inet,
+        address_family: family(route.dst.addr()),
         destination_prefix_length: route.dst.prefix_len(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Boot,
@@ -183,14 +187,17 @@ fn describe(route: &Route) -> String {
 
 /// Adds or replaces a neighbour.
 #[must_use]
-pub fn add_neighbour(index: u32, ip: Ipv4Addr, mac: Mac, state: NeighbourState) -> Request {
+pub fn add_neighbour(index: u32, ip: IpAddr, mac: Mac, state: NeighbourState) -> Request {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = family(ip);
     message.header.ifindex = index;
     message.header.state = state;
     message.header.kind = RouteType::Unicast;
     message.attributes = vec![
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)),
+        NeighbourAttribute::Destination(match ip {
+            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+        }),
         NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()),
     ];
     Request {
@@ -201,6 +208,20 @@ pub fn add_neighbour(index: u32, ip: Ipv4Addr, mac: Mac, state: NeighbourState) 
 }
 
 /// The network that holds one address.
-pub(crate) fn host_net(ip: Ipv4Addr) -> Ipv4Net {
-    Ipv4Net::from(ip)
+pub(crate) fn host_net(ip: IpAddr) -> IpNet {
+    IpNet::from(ip)
+}
+
+const fn family(ip: IpAddr) -> AddressFamily {
+    match ip {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+const fn route_address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    }
 }

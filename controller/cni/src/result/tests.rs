@@ -9,19 +9,19 @@ fn sample() -> CniResult {
         mtu: Some(1450),
         sandbox: sandbox.into(),
     };
-    let gateway = Ipv4Addr::new(10, 244, 1, 1);
+    let gateway: IpAddr = "10.244.1.1".parse().expect("an address");
     CniResult {
         interfaces: vec![
             interface("veth0a1b2c3d", "02:00:00:00:00:01", ""),
             interface("eth0", "02:00:00:00:00:02", "/var/run/netns/p"),
         ],
         ips: vec![IpConfig {
-            address: Ipv4Net::from(Ipv4Addr::new(10, 244, 1, 2)),
+            address: "10.244.1.2/32".parse().expect("a network"),
             gateway: Some(gateway),
             interface: Some(1),
         }],
         routes: vec![
-            Route::via(Ipv4Net::default(), gateway),
+            Route::via("0.0.0.0/0".parse().expect("a network"), gateway),
             Route {
                 mtu: Some(1400),
                 ..Route::via("10.244.0.0/16".parse().expect("a network"), gateway)
@@ -95,8 +95,8 @@ fn what_later_plugins_add_does_not_confuse() {
     });
     let parsed = CniResult::parse(&Object::root(value.as_object().expect("an object")));
     let parsed = parsed.expect("legal");
-    assert_eq!((parsed.ips.len(), parsed.routes.len()), (1, 1));
-    assert_eq!(parsed.routes[0].gw, None);
+    assert_eq!((parsed.ips.len(), parsed.routes.len()), (2, 2));
+    assert!(parsed.routes.iter().all(|route| route.gw.is_none()));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,7 +32,7 @@ pub(crate) enum Fault {
 /// A data path that remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    pub(crate) pods: BTreeMap<Ipv4Addr, PodEntry>,
+    pub(crate) pods: BTreeMap<IpAddr, PodEntry>,
     pub(crate) attached: BTreeSet<String>,
     /// Those of `attached` that the agent is to attach lastingly.
     pub(crate) provisional: BTreeSet<String>,
@@ -67,18 +67,18 @@ impl Datapath for Memory {
         self.fail_at(Fault::NotReady)
     }
 
-    fn pod(&mut self, ip: Ipv4Addr) -> Result<Option<PodEntry>, DatapathError> {
+    fn pod(&mut self, ip: IpAddr) -> Result<Option<PodEntry>, DatapathError> {
         self.fail_at(Fault::NotReady)?;
         Ok(self.pods.get(&ip).copied())
     }
 
-    fn insert_pod(&mut self, ip: Ipv4Addr, entry: PodEntry) -> Result<(), DatapathError> {
+    fn insert_pod(&mut self, ip: IpAddr, entry: PodEntry) -> Result<(), DatapathError> {
         self.fail_at(Fault::Insert)?;
         self.pods.insert(ip, entry);
         Ok(())
     }
 
-    fn remove_pod(&mut self, ip: Ipv4Addr) -> Result<(), DatapathError> {
+    fn remove_pod(&mut self, ip: IpAddr) -> Result<(), DatapathError> {
         self.fail_at(Fault::NotReady)?;
         self.pods.remove(&ip);
         Ok(())
@@ -272,9 +272,8 @@ impl Lab {
     pub(crate) fn reservations(&self) -> Vec<String> {
         let entries = fs::read_dir(self.ipam_dir()).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let mut names: Vec<String> = names
-            .filter(|name| name.parse::<Ipv4Addr>().is_ok() || name.starts_with('.'))
-            .collect();
+        let mut names: Vec<String> =
+            names.filter(|name| name.parse::<IpAddr>().is_ok() || name.starts_with('.')).collect();
         names.sort();
         names
     }

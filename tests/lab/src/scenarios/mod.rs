@@ -11,6 +11,7 @@ mod cni_load;
 mod conntrack_mixed_paths;
 mod direct;
 mod fast_share;
+mod ipv6;
 mod kernel_baseline;
 mod kernel_vxlan_interop;
 mod kube_changes;
@@ -80,6 +81,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     kube_scale::SCENARIOS,
     kube_store_suite::SCENARIOS,
     kube_mixed::SCENARIOS,
+    ipv6::SCENARIOS,
     kube_takeover::SCENARIOS,
     kube_surface::SCENARIOS,
     policy::SCENARIOS,

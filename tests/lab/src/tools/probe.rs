@@ -1,7 +1,7 @@
 //! `tool udp-probe`: a fixed rate to each of several echo servers; every datagram is accounted
 //! for.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -92,7 +92,11 @@ fn await_answers(sent: u64) {
 }
 
 fn connect(to: SocketAddr) -> Result<Arc<UdpSocket>> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
     receive_buffer(&socket, 4 << 20)?;
     socket.connect(to).with_context(|| format!("cannot connect to {to}"))?;
     socket.set_read_timeout(Some(TICK))?;
