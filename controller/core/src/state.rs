@@ -48,7 +48,7 @@ pub struct AgentState {
     pub network: String,
     /// This node's subnet.
     pub subnet: String,
-    /// This node's IPv6 subnet, published and not forwarded yet.
+    /// This node's IPv6 subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet6: Option<String>,
     /// The address that peers send to.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use tartan_common::abi::{FLOW_KEY_FIELDS, FieldDoc, LAYOUT_VERSION, MAPS, MapDoc};
+use tartan_common::abi::{
+    FLOW_KEY_FIELDS, FLOW_KEY6_FIELDS, FieldDoc, IPV6_CONFIG_FIELDS, LAYOUT_VERSION, MAPS, MapDoc,
+};
 
 use crate::GENERATED;
 
@@ -19,8 +21,14 @@ pub(crate) fn document() -> String {
     for map in MAPS {
         out += &chapter(map);
     }
-    out += "\n## The key `FlowKey`\n\n";
-    out + &table(FLOW_KEY_FIELDS)
+    for (title, fields) in [
+        ("The key `FlowKey`", FLOW_KEY_FIELDS),
+        ("The key `FlowKey6`", FLOW_KEY6_FIELDS),
+        ("The field `ipv6` of the configuration", IPV6_CONFIG_FIELDS),
+    ] {
+        out += &format!("\n## {title}\n\n{}", table(fields));
+    }
+    out
 }
 
 fn chapter(map: &MapDoc) -> String {
@@ -51,7 +59,9 @@ pub(crate) fn surface() -> String {
         let _ = writeln!(out, "map {name} kind={kind} capacity={capacity} value={value} key={key}");
         out += &lines(value, value_fields);
     }
-    out + &lines("FlowKey", FLOW_KEY_FIELDS)
+    out += &lines("FlowKey", FLOW_KEY_FIELDS);
+    out += &lines("FlowKey6", FLOW_KEY6_FIELDS);
+    out + &lines("Ipv6Config", IPV6_CONFIG_FIELDS)
 }
 
 fn lines(owner: &str, fields: &[FieldDoc]) -> String {

@@ -211,6 +211,13 @@ fn beside_flannel(scenario: &mut Scenario) -> Result<()> {
     // flannel gives its pods 1450 bytes, which a tunnel over IPv6 does not carry on this wire.
     alien.run("ip link set eth0 mtu 1430")?;
     let _alien = serve(&alien)?;
+    // flannel's bridge looks for duplicates of its addresses before it uses them.
+    let ip = pod6(&alien)?;
+    let first = &ground.pods[0];
+    eventually("flannel's pod answers", std::time::Duration::from_secs(20), || {
+        first.succeeds(&format!("ping -n -c 1 -W 1 {ip}"))
+    })
+    .with_context(|| told(&ground, &far, &alien))?;
     for pod in &ground.pods {
         let _servers = serve(pod)?;
         reach(pod, pod6(&alien)?, 1_000_000).context("to flannel's pod")?;
@@ -219,6 +226,19 @@ fn beside_flannel(scenario: &mut Scenario) -> Result<()> {
     let state = ground.ours[0].state()?;
     ensure!(state["problems"].as_array().is_some_and(Vec::is_empty), "{}", state["problems"]);
     ground.nothing_dropped(scenario)
+}
+
+/// What both sides say about a packet that does not arrive.
+fn told(ground: &Ground, far: &Node, alien: &Pod) -> String {
+    let ours = &ground.ours[0].node;
+    let shown = [
+        ours.shell("ip -6 neigh show; ip -6 route"),
+        far.shell("ip -6 neigh; ip -6 route; ip -6 address; bridge fdb show dev flannel-v6.1"),
+        far.shell("ip6tables-save -c; nstat -az | grep -i ip6 | grep -v ' 0  '"),
+        alien.shell("ip -6 address; ip -6 route; ip -6 neigh"),
+    ];
+    let counts = format!("{:?}\n{:?}", ours.paths(), ours.drops());
+    shown.into_iter().fold(counts, |all, one| format!("{all}\n{one:?}"))
 }
 
 /// An IPv6 packet in a frame from a pod to the host's end of its link.
