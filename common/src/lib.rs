@@ -16,6 +16,7 @@
 //! | [`wire`] | headers and checksums, RFC 791, 8200, 768, 7348, 1071, 1624, 6040 |
 //! | [`abi`] | map keys and values, counters' index space |
 //! | [`reason`], [`path`], [`event`] | what is counted, with captions |
+//! | [`features`] | what a kernel may lack |
 //! | [`flow`], [`gate`] | which flows may skip the host stack |
 //! | [`tunnel`] | emitting and accepting tunnel packets |
 //! | [`hook`] | one decision function per hook |
@@ -33,6 +34,7 @@ extern crate std;
 
 pub mod abi;
 pub mod event;
+pub mod features;
 pub mod flow;
 pub mod gate;
 pub mod hook;

@@ -24,6 +24,7 @@ use tartan_common::wire::ethernet::{ETHERTYPE_IPV4, EthernetHeader};
 use tartan_common::wire::{ETH_LEN, IPV4_LEN, OUTER_LEN, TUNNEL_OVERHEAD, ipv4};
 use tartan_common::{Mac, NetAddr};
 
+use crate::features::{Feature, has};
 use crate::log::trace;
 use crate::maps::count;
 use crate::packet::Packet;
@@ -38,9 +39,10 @@ const SHOT: i32 = TC_ACT_SHOT;
 const ENCAP_FLAGS: u64 = (BPF_F_ADJ_ROOM_FIXED_GSO
     | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
     | BPF_F_ADJ_ROOM_ENCAP_L4_UDP
-    | BPF_F_ADJ_ROOM_NO_CSUM_RESET
-    | BPF_F_ADJ_ROOM_ENCAP_L2_ETH) as u64
+    | BPF_F_ADJ_ROOM_NO_CSUM_RESET) as u64
     | ((ETH_LEN as u64) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT);
+/// Where the kernel knows it: frames are inside.
+const ENCAP_FRAMES: u64 = BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64;
 const DECAP_FLAGS: u64 = (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) as u64;
 
 /// Drops the packet under `reason`.
@@ -90,8 +92,13 @@ pub(crate) fn encapsulate(
     path: Path,
     decrement: bool,
 ) -> Result<(), EncapError> {
+    // Without it nothing that is encapsulated here could be sent: the kernel's device does both.
+    if !has(Feature::RedirectNeigh) {
+        return Err(EncapError::Refused);
+    }
     trace(packet, Counted::Path(path));
-    if !adjust_room(packet, TUNNEL_OVERHEAD as i32, ENCAP_FLAGS) {
+    let frames = if has(Feature::EncapL2Eth) { ENCAP_FRAMES } else { 0 };
+    if !adjust_room(packet, TUNNEL_OVERHEAD as i32, ENCAP_FLAGS | frames) {
         event(Event::EncapRoomFailed);
         return Err(EncapError::Refused);
     }
@@ -279,7 +286,7 @@ pub(crate) fn rewrite(
     true
 }
 
-/// Forwards the packet straight into a pod.
+/// Forwards the packet straight into a pod: only where the kernel has `bpf_redirect_peer`.
 #[inline(always)]
 pub(crate) fn into_pod(packet: &Packet, pod: &PodEntry, tos: Option<u8>, path: Path) -> i32 {
     trace(packet, Counted::Path(path));

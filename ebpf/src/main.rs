@@ -24,6 +24,8 @@ mod actions;
 #[cfg(target_arch = "bpf")]
 mod actions6;
 #[cfg(target_arch = "bpf")]
+mod features;
+#[cfg(target_arch = "bpf")]
 mod ipv6;
 #[cfg(target_arch = "bpf")]
 mod log;

@@ -1,7 +1,7 @@
 //! The maps, and typed access to them. Layouts: `docs/MAP-ABI.md`.
 
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use tartan_common::abi::{
     CONFIG_SLOTS, COUNTER_SLOTS, Counted, FlowKey, FlowKey6, FlowState, MAX_FLOWS, MAX_FLOWS6,
@@ -11,6 +11,8 @@ use tartan_common::abi::{
 use tartan_common::event::Event;
 use tartan_common::hook::{Maps, Maps6};
 use tartan_common::{NetAddr, NetAddr6};
+
+use crate::features::{Feature, has};
 
 #[btf_map]
 static CONFIG: Array<NodeConfig, { CONFIG_SLOTS as usize }> = Array::new();
@@ -105,8 +107,10 @@ impl Maps for Tables {
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: a plain helper.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        // SAFETY: plain helpers of one and the same clock.
+        unsafe {
+            if has(Feature::CoarseClock) { bpf_ktime_get_coarse_ns() } else { bpf_ktime_get_ns() }
+        }
     }
 
     #[inline(always)]

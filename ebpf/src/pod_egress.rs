@@ -10,6 +10,7 @@ use tartan_common::hook::{self, PodEgress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
+use crate::features::{Feature, has};
 use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::{Packet, meet};
@@ -29,7 +30,13 @@ pub(crate) fn pod_egress(ctx: TcContext) -> i32 {
         PodEgress::Foreign => ipv6::pod_egress(&packet, &meta, config),
         PodEgress::Drop(reason) => actions::drop(&packet, reason),
         PodEgress::Stack(path, tag) => to_stack(&packet, path, tag),
+        PodEgress::Local(_) if !has(Feature::RedirectPeer) => {
+            to_stack(&packet, Path::PodToStack, 0)
+        }
         PodEgress::Local(pod) => actions::into_pod(&packet, pod, None, Path::PodLocalFast),
+        PodEgress::Direct(_) if !has(Feature::RedirectNeigh) => {
+            to_stack(&packet, Path::PodToStack, 0)
+        }
         PodEgress::Direct(peer) => actions::onto_link(&packet, peer),
         PodEgress::Encapsulate(peer, open) => {
             match actions::encapsulate(&packet, peer, open, Path::PodRemoteFast, true) {

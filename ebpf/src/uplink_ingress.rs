@@ -14,6 +14,7 @@ use tartan_common::hook::{self, UplinkIngress};
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
+use crate::features::{Feature, has};
 use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::{Packet, meet};
@@ -32,6 +33,9 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
         UplinkIngress::Foreign => ipv6::uplink_ingress(&packet, &meta, config),
         UplinkIngress::Device(tag) => to_device(&packet, tag),
         UplinkIngress::Drop(reason) => actions::drop(&packet, reason),
+        UplinkIngress::Pod(_, tos) if !has(Feature::RedirectPeer) => {
+            to_stack(&packet, config, gate::ACCEPTED, tos)
+        }
         UplinkIngress::Pod(pod, tos) => {
             if !actions::decapsulate(&packet) {
                 return to_device(&packet, gate::ACCEPTED);
@@ -39,6 +43,10 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
             actions::into_pod(&packet, pod, tos, Path::UplinkPodFast)
         }
         UplinkIngress::Stack(tag, tos) => to_stack(&packet, config, tag, tos),
+        UplinkIngress::LinkPod(_) if !has(Feature::RedirectPeer) => {
+            packet.set_tag(gate::ACCEPTED);
+            actions::pass(&packet, Path::LinkToStack)
+        }
         UplinkIngress::LinkPod(pod) => actions::into_pod(&packet, pod, None, Path::LinkPodFast),
         UplinkIngress::LinkStack(tag) => {
             packet.set_tag(tag);

@@ -10,6 +10,7 @@ mod docs;
 mod e2e;
 mod image;
 mod images;
+mod kernels;
 mod lab;
 mod manifest;
 mod setup;

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::tally::Tally;
 use crate::tools::Set;
-use crate::{e2e, images, lab, setup, tee, tools, workspace};
+use crate::{e2e, images, kernels, lab, setup, tee, tools, workspace};
 
 /// Crates without I/O, tested with overflow checks.
 const PURE: [&str; 2] = ["tartan-common", "tartan-core"];
@@ -39,6 +39,7 @@ struct Reader {
 
 /// Options of `cargo xtask test`.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a user types")]
 pub(crate) struct Options {
     /// Add the slow suites
     #[arg(long)]
@@ -49,12 +50,19 @@ pub(crate) struct Options {
     /// Only the lab's tests
     #[arg(long)]
     lab: bool,
+    /// Only the matrix of Debian's kernels, in virtual machines; a release line runs it alone
+    #[arg(long, conflicts_with_all = ["unit", "lab", "all"])]
+    kernels: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
 
 /// Runs the tests; the exit code is a failure when one failed, or was skipped in CI.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.kernels {
+        let tally = kernels::run(options.filter.as_deref())?;
+        return Ok(verdict(tally, env::var_os("CI").is_some()));
+    }
     if options.unit {
         setup::run()?;
     } else {

@@ -31,11 +31,13 @@ pub struct MapDoc {
 }
 
 /// Slots of the `META` map.
-pub const META_SLOTS: u32 = 2;
+pub const META_SLOTS: u32 = 3;
 /// Slot of the `META` map that holds [`LAYOUT_VERSION`].
 pub const META_LAYOUT: u32 = 0;
 /// Slot of the `META` map that holds the build of the pinned programs.
 pub const META_BUILD: u32 = 1;
+/// Slot of the `META` map that holds the [`Features`](crate::features::Features) in use.
+pub const META_FEATURES: u32 = 2;
 /// The capacity of `PEERS` and `NODES`.
 pub const MAX_PEERS: u32 = 32_768;
 /// The capacity of `PODS`.
@@ -90,7 +92,7 @@ pub const MAPS: &[MapDoc] = &[
     MapDoc {
         name: "META",
         kind: "array",
-        key: "0: layout version; 1: build of the pinned programs",
+        key: "0: layout version; 1: build of the pinned programs; 2: the kernel's features in use",
         value: "u64",
         value_fields: &[],
         capacity: META_SLOTS,

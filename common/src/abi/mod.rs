@@ -26,7 +26,7 @@ pub use ipv6::{Ipv6Config, NodeEntry6, Peer6};
 pub use layout::{Abi, FieldDoc};
 pub use maps::{
     FLOW_KEY_FIELDS, FLOW_KEY6_FIELDS, IPV6_CONFIG_FIELDS, LAYOUT_VERSION, MAPS, MAX_FLOWS,
-    MAX_FLOWS6, MAX_PEERS, MAX_PODS, META_BUILD, META_LAYOUT, META_SLOTS, MapDoc,
+    MAX_FLOWS6, MAX_PEERS, MAX_PODS, META_BUILD, META_FEATURES, META_LAYOUT, META_SLOTS, MapDoc,
 };
 pub use node::NodeEntry;
 pub use peer::{Peer, PeerMode, PeerSpec};

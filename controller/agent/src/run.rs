@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use sd_notify::NotifyState;
 use tartan_core::state::LOCK_FILE;
+use tartan_datapath::Kernel;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
@@ -32,6 +33,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// What is held for as long as the agent lives.
 pub struct Life {
     _lock: lock::Lock,
+    kernel: Kernel,
     stop: Stop,
 }
 
@@ -44,7 +46,12 @@ impl Life {
         let lock = lock::take(Path::new(LOCK_FILE))?;
         preflight::privileges()?;
         tartan_datapath::pins::require_bpffs()?;
-        Ok(Self { _lock: lock, stop: Stop::new()? })
+        let kernel = Kernel::probe()?;
+        for (feature, forced) in kernel.missing() {
+            let why = if forced { "TARTAN_FORCE says so" } else { "the kernel has none" };
+            warn!(feature = feature.name(), why, instead = feature.instead(), "missing");
+        }
+        Ok(Self { _lock: lock, kernel, stop: Stop::new()? })
     }
 
     /// Runs until SIGTERM or SIGINT.
@@ -58,9 +65,10 @@ impl Life {
         store: S,
         health: Health,
     ) -> Result<()> {
+        health.features(self.kernel.features);
         let host = Host::connect()?;
         let host_events = host.events()?;
-        let node = Node::new(settings, host, store, health.clone());
+        let node = Node::new(settings, self.kernel, host, store, health.clone());
         let mut events = Changes { host: host_events, firewall: node.firewall_events() };
         let mut round = Round::new(node, health);
         round.first().await?;

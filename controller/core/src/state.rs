@@ -1,6 +1,7 @@
 //! What the agent says about itself: written to a file after every change,
 //! read by `tartanctl status`.
 
+use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -29,6 +30,9 @@ pub struct AgentState {
     pub problems: Vec<String>,
     /// The interface that leads to the other nodes.
     pub uplink: DeviceState,
+    /// What the kernel has.
+    #[serde(default)]
+    pub kernel: KernelState,
     /// flannel's `backend-type`.
     #[serde(default)]
     pub backend: String,
@@ -94,6 +98,39 @@ pub struct DeviceState {
     pub mtu: u16,
     /// Its address.
     pub address: Ipv4Addr,
+}
+
+/// The kernel, as far as the programs are concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelState {
+    /// What `uname -r` says.
+    pub release: String,
+    /// How programs are attached: `tcx` or `clsact`.
+    pub attached: String,
+    /// What it lacks; empty with a kernel that has all that Tartan can use.
+    pub missing: Vec<MissingState>,
+}
+
+/// Something that the kernel lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingState {
+    /// Its name.
+    pub feature: String,
+    /// The first release that has it.
+    pub since: String,
+    /// What is done in its place, and what that costs.
+    pub instead: String,
+    /// Whether the kernel has it, and it is only pretended that it has not.
+    #[serde(default)]
+    pub forced: bool,
+}
+
+impl fmt::Display for MissingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { feature, since, instead, forced } = self;
+        let forced = if *forced { ", switched off by TARTAN_FORCE" } else { "" };
+        write!(f, "{instead} (no {feature}, in Linux since {since}{forced})")
+    }
 }
 
 /// The packet filter.

@@ -7,11 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use aya_log::EbpfLogger;
 use clap::Args;
-use nix::net::if_::if_indextoname;
 use tartan_common::abi::Counted;
 use tartan_common::path::Path;
 use tartan_common::reason::Reason;
-use tartan_datapath::Logging;
+use tartan_datapath::{Logging, interface_name};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep};
 
@@ -111,7 +110,7 @@ fn line(record: &str) -> Option<String> {
     let slot: u32 = words.next()?.parse().ok()?;
     let ifindex: u32 = words.next()?.parse().ok()?;
     let length = words.next()?;
-    let interface = if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
+    let interface = interface_name(ifindex);
     let interface = interface.unwrap_or_else(|| format!("if{ifindex}"));
     let ends = match (words.next(), words.next(), words.next()) {
         (Some(from), Some(to), Some(protocol)) => {

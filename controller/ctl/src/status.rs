@@ -158,6 +158,11 @@ fn print(status: &Status) {
         let name = if index == 0 { "programs" } else { "" };
         line(name, format!("{} on {}: {}", hook.program, hook.interface, hook.state));
     }
+    let kernel = &agent.kernel;
+    line("kernel", format!("Linux {}, programs attached by {}", kernel.release, kernel.attached));
+    for missing in &kernel.missing {
+        line("", missing.to_string());
+    }
     line("build", agent.build.clone());
     if problems.is_empty() {
         line("problems", "none".to_owned());

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::clsact;
 use crate::error::DatapathError;
 use crate::pins;
 use crate::pod_hooks::pod_pins;
 use crate::provisional;
 
-/// Every pin of ours, links first: the order in which [`cleanup`] removes them.
+/// Every pin of ours, and a directory for each interface that has our filters.
 ///
 /// # Errors
 /// When the pins cannot be listed.
@@ -17,6 +18,8 @@ pub fn leftovers() -> Result<Vec<PathBuf>, DatapathError> {
     for dir in ["links", "programs", "maps"] {
         collect(&Path::new(pins::ROOT).join(dir), &mut found)?;
     }
+    let filters = clsact::interfaces()?;
+    found.extend(filters.iter().map(|ifindex| pins::clsact().join(ifindex.to_string())));
     Ok(found)
 }
 
@@ -30,7 +33,10 @@ pub fn cleanup() -> Result<Vec<PathBuf>, DatapathError> {
     for (veth, _) in pod_pins()? {
         provisional::finish(&pins::pod_link_dir(&veth), &veth)?;
     }
-    for path in &found {
+    for ifindex in clsact::interfaces()? {
+        clsact::clear(ifindex)?;
+    }
+    for path in found.iter().filter(|path| !path.is_dir()) {
         pins::remove(path)?;
     }
     if Path::new(pins::ROOT).exists() {

@@ -34,6 +34,26 @@ pub enum DatapathError {
         /// What this build understands.
         expected: u64,
     },
+    /// The kernel is older than anything that is tested.
+    #[error(
+        "Linux {release} is too old: Tartan needs 5.15 or later; install a newer kernel and boot \
+         it, or keep pods off this node"
+    )]
+    KernelTooOld {
+        /// What `uname -r` says.
+        release: String,
+    },
+    /// The kernel has not what nothing can stand in for.
+    #[error(
+        "Linux {release} lacks {what}: boot a kernel of 5.15 or later that is built with \
+         CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and CONFIG_INET, or keep pods off this node"
+    )]
+    KernelLacks {
+        /// What `uname -r` says.
+        release: String,
+        /// Names of helpers.
+        what: String,
+    },
     /// A pin, directory or file could not be handled.
     #[error("{what} {}: {source}", path.display())]
     Io {

@@ -5,12 +5,15 @@ use std::path::Path;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use tartan_common::features::Feature;
 
+use crate::clsact;
 use crate::error::DatapathError;
 use crate::link;
 use crate::logging;
 use crate::pins;
-use crate::programs::ProgramName;
+use crate::programs::{ProgramName, features_in_use};
+use crate::tc::Side;
 
 /// A hook on one of the node's own devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +59,10 @@ impl NodeHook {
         }
     }
 
-    const fn attach_type(self) -> TcAttachType {
+    const fn side(self) -> Side {
         match self {
-            Self::UplinkIngress | Self::OverlayIngress => TcAttachType::Ingress,
-            Self::OverlayEgress | Self::UplinkEgress => TcAttachType::Egress,
+            Self::UplinkIngress | Self::OverlayIngress => Side::Ingress,
+            Self::OverlayEgress | Self::UplinkEgress => Side::Egress,
         }
     }
 }
@@ -70,7 +73,10 @@ impl NodeHook {
 /// When the kernel refuses.
 pub fn node_hook_state(hook: NodeHook, ifindex: u32) -> Result<HookState, DatapathError> {
     let program = hook.program();
-    state(&pins::node_link(program.as_str()), program, ifindex)
+    match Way::chosen()? {
+        Way::Tcx => link_state(&pins::node_link(program.as_str()), program, ifindex),
+        Way::Clsact => filter_state(program, ifindex, hook.side()),
+    }
 }
 
 /// Makes sure that the pinned program runs at `hook` of the interface.
@@ -85,7 +91,14 @@ pub fn attach_node_hook(
 ) -> Result<HookState, DatapathError> {
     let program = hook.program();
     let pin = pins::node_link(program.as_str());
-    ensure(&pin, program, interface, ifindex, hook.attach_type())
+    let found = ensure(&pin, program, interface, ifindex, hook.side())?;
+    // Where it is in place it has been since the last look, and nowhere else.
+    if found != HookState::InPlace {
+        for other in strays(program, ifindex, hook.side())? {
+            clsact::take_off(other, hook.side())?;
+        }
+    }
+    Ok(found)
 }
 
 /// Takes our program off a hook; says whether it was there.
@@ -93,10 +106,41 @@ pub fn attach_node_hook(
 /// # Errors
 /// When the pin cannot be removed.
 pub fn detach_node_hook(hook: NodeHook) -> Result<bool, DatapathError> {
-    pins::remove(&pins::node_link(hook.program().as_str()))
+    let strays = strays(hook.program(), 0, hook.side())?;
+    for ifindex in &strays {
+        clsact::take_off(*ifindex, hook.side())?;
+    }
+    Ok(pins::remove(&pins::node_link(hook.program().as_str()))? || !strays.is_empty())
 }
 
-fn state(pin: &Path, program: ProgramName, ifindex: u32) -> Result<HookState, DatapathError> {
+/// How programs come to run at a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By a pinned link.
+    Tcx,
+    /// By a filter.
+    Clsact,
+}
+
+impl Way {
+    /// What the agent chose when it loaded the programs.
+    pub(crate) fn chosen() -> Result<Self, DatapathError> {
+        Ok(if features_in_use()?.has(Feature::Tcx) { Self::Tcx } else { Self::Clsact })
+    }
+}
+
+/// Other interfaces on which a filter of ours runs this program.
+fn strays(program: ProgramName, ifindex: u32, side: Side) -> Result<Vec<u32>, DatapathError> {
+    let mut strays = Vec::new();
+    for other in clsact::interfaces()?.into_iter().filter(|other| *other != ifindex) {
+        if clsact::running(other, side, program)?.is_some() {
+            strays.push(other);
+        }
+    }
+    Ok(strays)
+}
+
+fn link_state(pin: &Path, program: ProgramName, ifindex: u32) -> Result<HookState, DatapathError> {
     let Some(link) = link::info(pin)? else {
         return Ok(HookState::Missing);
     };
@@ -108,23 +152,94 @@ fn state(pin: &Path, program: ProgramName, ifindex: u32) -> Result<HookState, Da
     })
 }
 
-/// Brings one pinned link to the pinned program on one interface.
+fn filter_state(
+    program: ProgramName,
+    ifindex: u32,
+    side: Side,
+) -> Result<HookState, DatapathError> {
+    Ok(match clsact::running(ifindex, side, program)? {
+        Some(id) if id == program.id()? => HookState::InPlace,
+        Some(_) => HookState::Outdated,
+        None => HookState::Missing,
+    })
+}
+
+/// Whether the pinned program, or one that logs in its place, runs at a pod's hook.
+pub(crate) fn runs(
+    way: Way,
+    pin: &Path,
+    program: ProgramName,
+    ifindex: u32,
+    side: Side,
+) -> Result<bool, DatapathError> {
+    let state = match way {
+        Way::Tcx => link_state(pin, program, ifindex)?,
+        Way::Clsact => filter_state(program, ifindex, side)?,
+    };
+    Ok(match state {
+        HookState::InPlace => true,
+        HookState::Outdated => logging::is_active(),
+        HookState::Missing | HookState::Elsewhere(_) => false,
+    })
+}
+
+/// Brings the pinned program to one side of one interface, in the chosen way. What runs there in
+/// the other way goes when the new is in place: between the two both run, which counts a packet
+/// twice and decides nothing else.
 pub(crate) fn ensure(
     pin: &Path,
     program: ProgramName,
     interface: &str,
     ifindex: u32,
-    attach_type: TcAttachType,
+    side: Side,
 ) -> Result<HookState, DatapathError> {
-    let found = state(pin, program, ifindex)?;
+    match Way::chosen()? {
+        Way::Tcx => {
+            let found = ensure_link(pin, program, interface, ifindex, side)?;
+            clsact::take_off(ifindex, side)?;
+            Ok(found)
+        }
+        Way::Clsact => {
+            let found = ensure_filter(program, ifindex, side)?;
+            pins::remove(pin)?;
+            Ok(found)
+        }
+    }
+}
+
+fn ensure_filter(
+    program: ProgramName,
+    ifindex: u32,
+    side: Side,
+) -> Result<HookState, DatapathError> {
+    let found = filter_state(program, ifindex, side)?;
     match found {
         HookState::InPlace => {}
         // `tartanctl log` has its own build there, and brings the pinned one back itself.
         HookState::Outdated if logging::is_active() => return Ok(HookState::InPlace),
+        HookState::Outdated | HookState::Missing | HookState::Elsewhere(_) => {
+            clsact::put(ifindex, side, program, &program.open()?)?;
+        }
+    }
+    Ok(found)
+}
+
+fn ensure_link(
+    pin: &Path,
+    program: ProgramName,
+    interface: &str,
+    ifindex: u32,
+    side: Side,
+) -> Result<HookState, DatapathError> {
+    let found = link_state(pin, program, ifindex)?;
+    match found {
+        HookState::InPlace => {}
+        // As above.
+        HookState::Outdated if logging::is_active() => return Ok(HookState::InPlace),
         HookState::Outdated => update(pin, &mut program.open()?)?,
         HookState::Missing | HookState::Elsewhere(_) => {
             pins::remove(pin)?;
-            create(pin, program, interface, attach_type)?;
+            create(pin, program, interface, side)?;
         }
     }
     Ok(found)
@@ -143,12 +258,11 @@ pub(crate) fn update(pin: &Path, program: &mut SchedClassifier) -> Result<(), Da
     Ok(())
 }
 
-fn create(
-    pin: &Path,
-    name: ProgramName,
-    interface: &str,
-    attach_type: TcAttachType,
-) -> Result<(), DatapathError> {
+fn create(pin: &Path, name: ProgramName, interface: &str, side: Side) -> Result<(), DatapathError> {
+    let attach_type = match side {
+        Side::Ingress => TcAttachType::Ingress,
+        Side::Egress => TcAttachType::Egress,
+    };
     let failed = |e: &(dyn std::error::Error + 'static)| {
         DatapathError::kernel(format!("cannot attach {} to {interface}", name.as_str()), e)
     };

@@ -3,17 +3,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use nix::libc;
-
 use crate::error::DatapathError;
-
-/// `BPF_OBJ_GET` and `BPF_OBJ_GET_INFO_BY_FD` of `include/uapi/linux/bpf.h`.
-const OBJ_GET: libc::c_long = 7;
-const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+use crate::sys::{Attr, Command, bpf, bpf_fd, number};
 
 /// A pinned TCX link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +28,9 @@ struct ObjGet {
     file_flags: u32,
 }
 
+// SAFETY: `repr(C)` without padding; `open` fills in a path that ends with a zero byte.
+unsafe impl Attr for ObjGet {}
+
 /// The fields of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 #[derive(Default)]
@@ -41,6 +39,9 @@ struct InfoByFd {
     info_len: u32,
     info: u64,
 }
+
+// SAFETY: `repr(C)` without padding; `query` fills in a buffer as long as `info_len` says.
+unsafe impl Attr for InfoByFd {}
 
 /// The head of `struct bpf_link_info` as a TCX link fills it.
 #[repr(C, align(8))]
@@ -67,29 +68,16 @@ pub(crate) fn info(path: &Path) -> Result<Option<LinkInfo>, DatapathError> {
 fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attr = ObjGet { pathname: path.as_ptr() as u64, ..ObjGet::default() };
-    let fd = bpf(OBJ_GET, &mut attr)?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    bpf_fd(Command::ObjGet, &mut attr)
 }
 
 fn query(fd: &OwnedFd) -> io::Result<LinkInfo> {
     let mut raw = RawLinkInfo::default();
     let mut attr = InfoByFd {
-        bpf_fd: u32::try_from(fd.as_raw_fd()).map_err(io::Error::other)?,
+        bpf_fd: number(fd.as_fd())?,
         info_len: u32::try_from(size_of::<RawLinkInfo>()).map_err(io::Error::other)?,
         info: (&raw mut raw) as u64,
     };
-    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    bpf(Command::ObjGetInfoByFd, &mut attr)?;
     Ok(LinkInfo { program_id: raw.program_id, ifindex: raw.ifindex })
-}
-
-fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<i32> {
-    // SAFETY: `attr` is a `repr(C)` prefix of `union bpf_attr` and lives through the call; the
-    // pointers inside it are to live buffers of the length given beside them.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        i32::try_from(result).map_err(io::Error::other)
-    }
 }

@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::maps::Array;
+use aya::programs::SchedClassifier;
 use tartan_common::abi::Counted;
 
+use crate::clsact;
 use crate::error::DatapathError;
 use crate::hooks::update;
 use crate::object::logging_object;
 use crate::pins::{self, DirLock};
 use crate::pod_hooks::pod_pins;
-use crate::programs::{ProgramName, load, program};
+use crate::programs::{ProgramName, features_in_use, load, program};
+use crate::tc::Side;
 
 /// Whether somebody logs packets on this node.
 pub(crate) fn is_active() -> bool {
@@ -42,7 +45,7 @@ impl Logging {
             });
         }
         let lock = pins::lock(&pins::programs())?;
-        let mut ebpf = load(logging_object(), None)?;
+        let mut ebpf = load(logging_object(), None, features_in_use()?)?;
         switch_on(&mut ebpf, what)?;
         for name in ProgramName::ALL {
             program(&mut ebpf, name)?;
@@ -58,21 +61,21 @@ impl Logging {
     }
 
     fn swap_in(&mut self) -> Result<(), DatapathError> {
-        for (name, pin) in links()? {
+        for (name, spot) in spots()? {
             let failed = |cause: String| DatapathError::Kernel {
-                what: format!("cannot log at {}", pin.display()),
+                what: format!("cannot log at {}", name.as_str()),
                 cause,
             };
             let program = self.ebpf.program_mut(name.as_str());
             let program = program.ok_or_else(|| failed("the program is missing".to_owned()))?;
-            update(&pin, program.try_into().map_err(|e| failed(format!("{e}")))?)?;
+            spot.run(name, program.try_into().map_err(|e| failed(format!("{e}")))?)?;
         }
         Ok(())
     }
 
     fn swap_out() -> Result<(), DatapathError> {
-        for (name, pin) in links()? {
-            update(&pin, &mut name.open()?)?;
+        for (name, spot) in spots()? {
+            spot.run(name, &mut name.open()?)?;
         }
         Ok(())
     }
@@ -97,6 +100,46 @@ fn switch_on(ebpf: &mut Ebpf, what: &[Counted]) -> Result<(), DatapathError> {
     }
     Ok(())
 }
+
+/// Where a program of ours runs.
+enum Spot {
+    Link(PathBuf),
+    Filter(u32, Side),
+}
+
+impl Spot {
+    /// Puts another program in the place of the one that runs there.
+    fn run(&self, name: ProgramName, program: &mut SchedClassifier) -> Result<(), DatapathError> {
+        match self {
+            Self::Link(pin) => update(pin, program),
+            Self::Filter(ifindex, side) => clsact::put(*ifindex, *side, name, program),
+        }
+    }
+}
+
+/// Every place of ours with the program that belongs there.
+fn spots() -> Result<Vec<(ProgramName, Spot)>, DatapathError> {
+    let mut spots: Vec<_> =
+        links()?.into_iter().map(|(name, pin)| (name, Spot::Link(pin))).collect();
+    for ifindex in clsact::interfaces()? {
+        for (side, name) in SIDES {
+            if clsact::running(ifindex, side, name)?.is_some() {
+                spots.push((name, Spot::Filter(ifindex, side)));
+            }
+        }
+    }
+    Ok(spots)
+}
+
+/// What may run on either side of some interface.
+const SIDES: [(Side, ProgramName); 6] = [
+    (Side::Ingress, ProgramName::UplinkIngress),
+    (Side::Ingress, ProgramName::OverlayIngress),
+    (Side::Ingress, ProgramName::PodEgress),
+    (Side::Egress, ProgramName::OverlayEgress),
+    (Side::Egress, ProgramName::UplinkEgress),
+    (Side::Egress, ProgramName::PodIngress),
+];
 
 /// Every pinned link of ours with the program that belongs there.
 fn links() -> Result<Vec<(ProgramName, PathBuf)>, DatapathError> {

@@ -32,6 +32,11 @@ pub fn node_link(program: &str) -> PathBuf {
     Path::new(ROOT).join("links").join(program)
 }
 
+/// The directory of the interfaces that have programs of ours by clsact.
+pub(crate) fn clsact() -> PathBuf {
+    Path::new(ROOT).join("clsact")
+}
+
 /// The directory of the pinned programs.
 #[must_use]
 pub fn programs() -> PathBuf {
@@ -61,7 +66,7 @@ pub fn require_bpffs() -> Result<(), DatapathError> {
 
 /// Makes the directories.
 pub(crate) fn create_dirs() -> Result<(), DatapathError> {
-    for dir in ["maps", "programs", "links/pods"] {
+    for dir in ["maps", "programs", "links/pods", "clsact"] {
         let path = Path::new(ROOT).join(dir);
         fs::create_dir_all(&path).map_err(|e| DatapathError::io("cannot create", &path, e))?;
     }

@@ -4,23 +4,20 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use aya::programs::TcAttachType;
 use nix::net::if_::if_nametoindex;
 
+use crate::clsact;
 use crate::error::DatapathError;
-use crate::hooks::ensure;
-use crate::link;
-use crate::logging;
+use crate::hooks::{Way, ensure, runs};
 use crate::pins;
 use crate::programs::ProgramName;
 use crate::provisional;
+use crate::tc::Side;
 
 /// The programs on a pod's veth. `pod_egress` comes first: a pod whose packets
 /// nobody checks must not exist, not even for a moment.
-const HOOKS: [(ProgramName, TcAttachType); 2] = [
-    (ProgramName::PodEgress, TcAttachType::Ingress),
-    (ProgramName::PodIngress, TcAttachType::Egress),
-];
+pub(crate) const HOOKS: [(ProgramName, Side); 2] =
+    [(ProgramName::PodEgress, Side::Ingress), (ProgramName::PodIngress, Side::Egress)];
 
 /// Attaches both programs to the host's end of a pod's veth, or moves links
 /// that are there to the pinned programs. Provisional hooks go when the links are there.
@@ -32,10 +29,13 @@ pub fn attach_pod(host_veth: &str) -> Result<(), DatapathError> {
     let dir = make_dir(host_veth)?;
     // The agent repairs what it finds half done; the plugin may just be at it.
     let _lock = pins::lock(&dir)?;
-    for (program, attach_type) in HOOKS {
-        ensure(&dir.join(program.as_str()), program, host_veth, ifindex, attach_type)?;
+    for (program, side) in HOOKS {
+        ensure(&dir.join(program.as_str()), program, host_veth, ifindex, side)?;
     }
-    provisional::finish(&dir, host_veth)
+    match Way::chosen()? {
+        Way::Tcx => provisional::finish(&dir, host_veth),
+        Way::Clsact => provisional::keep(&dir, ifindex),
+    }
 }
 
 pub(crate) fn interface(host_veth: &str) -> Result<u32, DatapathError> {
@@ -71,6 +71,10 @@ pub fn detach_pod(host_veth: &str) -> Result<(), DatapathError> {
         pins::remove(&dir.join(program.as_str()))?;
     }
     provisional::finish(&dir, host_veth)?;
+    match if_nametoindex(host_veth) {
+        Ok(ifindex) => clsact::clear(ifindex)?,
+        Err(_) => clsact::sweep()?,
+    }
     match fs::remove_dir(&dir) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -89,15 +93,10 @@ pub fn pod_attached(host_veth: &str) -> Result<bool, DatapathError> {
     if provisional::in_place(&pins::pod_link_dir(host_veth), ifindex)? {
         return Ok(true);
     }
-    for (program, _) in HOOKS {
-        let state = link::info(&pins::pod_link_dir(host_veth).join(program.as_str()))?;
-        if state.is_some_and(|link| link.ifindex == ifindex) && logging::is_active() {
-            continue;
-        }
-        let in_place = state.is_some_and(|link| {
-            link.ifindex == ifindex && program.id().is_ok_and(|id| id == link.program_id)
-        });
-        if !in_place {
+    let way = Way::chosen()?;
+    for (program, side) in HOOKS {
+        let pin = pins::pod_link_dir(host_veth).join(program.as_str());
+        if !runs(way, &pin, program, ifindex, side)? {
             return Ok(false);
         }
     }

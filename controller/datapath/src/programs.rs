@@ -6,7 +6,10 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
-use tartan_common::abi::{FlowEntries, LAYOUT_VERSION, MAPS, META_BUILD, META_LAYOUT};
+use tartan_common::abi::{
+    FlowEntries, LAYOUT_VERSION, MAPS, META_BUILD, META_FEATURES, META_LAYOUT,
+};
+use tartan_common::features::Features;
 
 use crate::error::DatapathError;
 use crate::flows::{self, FLOWS};
@@ -99,14 +102,19 @@ pub enum Adoption {
 /// `flow_entries` is the size of the flow map. A pinned one of another size is replaced together
 /// with the programs, and what it held is learned again; without a size any will do.
 ///
+/// `features` are what the programs may use of the kernel; pinned ones that were loaded for
+/// others are replaced.
+///
 /// # Errors
 /// When the kernel refuses, or when maps of another layout are pinned.
 pub fn ensure_programs(
     replace_anyway: bool,
     flow_entries: Option<FlowEntries>,
+    features: Features,
 ) -> Result<Adoption, DatapathError> {
     pins::require_bpffs()?;
     let pinned = pinned_build()?;
+    let replace_anyway = replace_anyway || (pinned.is_some() && features_in_use()? != features);
     let complete = ProgramName::ALL.iter().all(|p| pins::program(p.as_str()).exists())
         && MAPS.iter().all(|map| pins::map(map.name).exists());
     let flows = flows::to_be_made(flow_entries)?;
@@ -114,21 +122,27 @@ pub fn ensure_programs(
         return Ok(Adoption::Adopted);
     }
     pins::create_dirs()?;
-    let mut ebpf = load(object(), flows)?;
+    let mut ebpf = load(object(), flows, features)?;
     for name in ProgramName::ALL {
         pin_program(program(&mut ebpf, name)?, name)?;
     }
     if flows.is_some() {
         flows::pin(&ebpf)?;
     }
-    write_meta()?;
+    write_meta(features)?;
     Ok(pinned.map_or(Adoption::Fresh, |from| Adoption::Replaced { from }))
 }
 
 /// Loads an object's maps, reusing those that are pinned and pinning the others. With a size
 /// for the flow map, that one is made anew and left to be pinned.
-pub(crate) fn load(object: &[u8], flows: Option<FlowEntries>) -> Result<Ebpf, DatapathError> {
+pub(crate) fn load(
+    object: &[u8],
+    flows: Option<FlowEntries>,
+    features: Features,
+) -> Result<Ebpf, DatapathError> {
+    let bits = features.bits();
     let mut loader = EbpfLoader::new();
+    loader.override_global("FEATURES", &bits, true);
     for map in MAPS.iter().filter(|map| map.name != FLOWS || flows.is_none()) {
         loader.map_pin_path(map.name, pins::map(map.name));
     }
@@ -194,26 +208,40 @@ fn pinned_build() -> Result<Option<Build>, DatapathError> {
         return Ok(None);
     }
     let meta = meta(&path)?;
-    let read = |slot| {
-        meta.get(&slot, 0).map_err(|e| DatapathError::kernel("cannot read the map META", &e))
-    };
-    match read(META_LAYOUT)? {
+    match read(&meta, META_LAYOUT)? {
         // An agent that died between creating the map and filling it.
         0 => Ok(None),
-        layout if layout == u64::from(LAYOUT_VERSION) => read(META_BUILD).map(|b| Some(Build(b))),
+        layout if layout == u64::from(LAYOUT_VERSION) => {
+            read(&meta, META_BUILD).map(|build| Some(Build(build)))
+        }
         found => Err(DatapathError::Layout { found, expected: u64::from(LAYOUT_VERSION) }),
     }
 }
 
-fn write_meta() -> Result<(), DatapathError> {
+/// The features that the pinned programs were loaded for.
+///
+/// # Errors
+/// When the agent did not run since boot.
+pub(crate) fn features_in_use() -> Result<Features, DatapathError> {
+    let bits = read(&meta(&pins::map("META"))?, META_FEATURES)?;
+    Ok(Features::from_bits(u32::try_from(bits).unwrap_or_default()))
+}
+
+fn write_meta(features: Features) -> Result<(), DatapathError> {
     let mut meta = meta(&pins::map("META"))?;
-    for (slot, value) in
-        [(META_BUILD, Build::embedded().0), (META_LAYOUT, u64::from(LAYOUT_VERSION))]
-    {
+    for (slot, value) in [
+        (META_FEATURES, u64::from(features.bits())),
+        (META_BUILD, Build::embedded().0),
+        (META_LAYOUT, u64::from(LAYOUT_VERSION)),
+    ] {
         meta.set(slot, value, 0)
             .map_err(|e| DatapathError::kernel("cannot write the map META", &e))?;
     }
     Ok(())
+}
+
+fn read(meta: &Array<MapData, u64>, slot: u32) -> Result<u64, DatapathError> {
+    meta.get(&slot, 0).map_err(|e| DatapathError::kernel("cannot read the map META", &e))
 }
 
 fn meta(path: &Path) -> Result<Array<MapData, u64>, DatapathError> {

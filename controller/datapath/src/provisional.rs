@@ -8,30 +8,21 @@
 //! decides nothing else: the programs' verdict on what they have let pass is the same again.
 //!
 //! A directory beside the pins of the links says that a veth has them. The filters end with
-//! the veth.
+//! the veth. Where the kernel has no TCX, they are the lasting ones.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::net::if_::if_nametoindex;
-use rustix::thread::{MembarrierCommand, membarrier};
 
+use crate::clsact::{self, is_absence};
 use crate::error::DatapathError;
+use crate::hooks::Way;
 use crate::pins;
-use crate::pod_hooks::{interface, make_dir};
-use crate::programs::ProgramName;
-use crate::tc::{Filter, Side, Tc};
-
-/// As with links, the guard of what the pod sends comes first.
-const HOOKS: [(ProgramName, Side); 2] =
-    [(ProgramName::PodEgress, Side::Ingress), (ProgramName::PodIngress, Side::Egress)];
-
-/// Making the qdisc is work of microseconds: what takes this long has waited for others.
-const CONTENDED: Duration = Duration::from_millis(2);
+use crate::pod_hooks::{HOOKS, attach_pod, interface, make_dir};
+use crate::tc::{Filter, Tc};
 
 /// Attaches both programs to the host's end of a new pod's veth, to be replaced by lasting links
 /// later ([`attach_pod`](crate::attach_pod)). Says whether it could: another one's qdisc may be
@@ -40,6 +31,9 @@ const CONTENDED: Duration = Duration::from_millis(2);
 /// # Errors
 /// When the agent did not run since boot, the veth is missing, or the kernel refuses.
 pub fn attach_pod_provisionally(host_veth: &str) -> Result<bool, DatapathError> {
+    if Way::chosen()? == Way::Clsact {
+        return attach_pod(host_veth).map(|()| true);
+    }
     let ifindex = interface(host_veth)?;
     let dir = make_dir(host_veth)?;
     let _lock = pins::lock(&dir)?;
@@ -49,31 +43,19 @@ pub fn attach_pod_provisionally(host_veth: &str) -> Result<bool, DatapathError> 
     let tc = Tc::open().map_err(failed)?;
     // Before the qdisc: whoever finds the qdisc must know whose it is.
     make_mark(&dir)?;
-    let asked = Instant::now();
-    match tc.add_qdisc(ifindex) {
+    match clsact::make_qdisc(&tc, ifindex) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             remove_mark(&dir)?;
             return Ok(false);
         }
         outcome => outcome.map_err(failed)?,
     }
-    if asked.elapsed() > CONTENDED {
-        pass_grace_period();
-    }
     for (name, side) in HOOKS {
         let program = name.open()?;
         let fd = program.fd().map_err(|e| DatapathError::kernel("cannot use a program", &e))?;
-        tc.add_filter(ifindex, side, name.as_str(), fd.as_fd()).map_err(failed)?;
+        tc.put_filter(ifindex, side, name.as_str(), fd.as_fd()).map_err(failed)?;
     }
     Ok(true)
-}
-
-/// A new qdisc takes its first filters only after a grace period of RCU. A filter that comes
-/// sooner waits for it with the kernel's configuration lock held, and everybody else behind it.
-/// Waiting here, all pods that are being made wait for the same period at the same time.
-fn pass_grace_period() {
-    // Where the kernel does not offer it, the filter waits.
-    let _ = membarrier(MembarrierCommand::Global);
 }
 
 /// Whether the lasting links of a pod are still to be attached.
@@ -104,10 +86,20 @@ pub(crate) fn finish(dir: &Path, host_veth: &str) -> Result<(), DatapathError> {
         return Ok(());
     }
     if let Ok(ifindex) = if_nametoindex(host_veth) {
-        remove(ifindex).or_else(absence).map_err(|e| {
+        // The veth or the qdisc may have gone meanwhile.
+        remove(ifindex).or_else(|e| if is_absence(&e) { Ok(()) } else { Err(e) }).map_err(|e| {
             DatapathError::kernel(format!("cannot take clsact off {host_veth}"), &e)
         })?;
     }
+    remove_mark(dir)
+}
+
+/// Makes the provisional hooks the lasting ones.
+pub(crate) fn keep(dir: &Path, ifindex: u32) -> Result<(), DatapathError> {
+    if !is_marked(dir) {
+        return Ok(());
+    }
+    clsact::adopt(ifindex)?;
     remove_mark(dir)
 }
 
@@ -122,14 +114,6 @@ fn remove(ifindex: u32) -> io::Result<()> {
         others |= !tc.filters(ifindex, side)?.is_empty();
     }
     if others { Ok(()) } else { tc.delete_qdisc(ifindex) }
-}
-
-/// The veth or the qdisc went away meanwhile.
-fn absence(error: io::Error) -> io::Result<()> {
-    match error.raw_os_error() {
-        Some(libc::ENODEV | libc::ENOENT | libc::EINVAL) => Ok(()),
-        _ => Err(error),
-    }
 }
 
 fn mark(dir: &Path) -> PathBuf {

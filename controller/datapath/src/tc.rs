@@ -1,14 +1,17 @@
 //! The `clsact` qdisc and its filters, by rtnetlink (`linux/pkt_sched.h`, `linux/pkt_cls.h`).
 //! aya attaches there as well, but neither takes the qdisc away nor tells what it finds.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::libc;
 
 /// `RTM_*` of `linux/rtnetlink.h`, and the kernel's two ways to end an answer.
 const NEW_QDISC: u16 = 36;
 const DEL_QDISC: u16 = 37;
+const GET_QDISC: u16 = 38;
 const NEW_FILTER: u16 = 44;
 const DEL_FILTER: u16 = 45;
 const GET_FILTER: u16 = 46;
@@ -17,16 +20,22 @@ const DONE: u16 = 3;
 /// `NLM_F_*`.
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
+const ECHO: u16 = 8;
 const DUMP: u16 = 0x300;
 const NEW: u16 = 0x600;
+/// Made if it is missing, else replaced.
+const PUT: u16 = 0x400;
 
 const CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// Every EtherType, in network byte order as `tcm_info` has it.
 const ALL_PROTOCOLS: u32 = 0x0003_u16.to_be() as u32;
-/// Our place among filters: first, as nobody else is there yet.
+/// Our place among filters: before all others, whose verdict may be the last word.
 const PRIORITY: u32 = 1;
-const HANDLE: u32 = 1;
+/// Ours alone: another one's `bpf` filter may share the priority.
+const HANDLE: u32 = 0x7a27_a400;
+/// What the names of our filters begin with; the program's name follows.
+const NAMESPACE: &str = "tartan:";
 
 /// `TCA_KIND`, `TCA_OPTIONS`, and those of the classifier `bpf`.
 const KIND: u16 = 1;
@@ -55,18 +64,30 @@ pub(crate) enum Side {
 }
 
 /// A filter that somebody put there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     priority: u32,
     handle: u32,
+    name: String,
     /// The program that it runs, if it is one of the classifier `bpf`.
     pub(crate) program: Option<u32>,
 }
 
 impl Filter {
-    /// Whether it is in the place that [`Tc::add_filter`] takes.
-    pub(crate) const fn is_ours(&self) -> bool {
-        self.priority == PRIORITY && self.handle == HANDLE && self.program.is_some()
+    /// Whether it is in the place that [`Tc::put_filter`] takes, and named as it names.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.program_name().is_some()
+    }
+
+    /// Whether it is ours and runs the program of this name.
+    pub(crate) fn runs(&self, name: &str) -> bool {
+        self.program_name() == Some(name)
+    }
+
+    /// The name of the program that it runs, if it is ours.
+    pub(crate) fn program_name(&self) -> Option<&str> {
+        let in_place = self.priority == PRIORITY && self.handle == HANDLE && self.program.is_some();
+        self.name.strip_prefix(NAMESPACE).filter(|_| in_place)
     }
 }
 
@@ -93,8 +114,24 @@ impl Tc {
         self.ask(message).map(drop)
     }
 
-    /// Runs a program on a side: its answer is the verdict.
-    pub(crate) fn add_filter(
+    /// The kind of the qdisc that has the two sides, or the one: `clsact` or `ingress`.
+    pub(crate) fn qdisc(&self, ifindex: u32) -> io::Result<Option<String>> {
+        // Without an echo the answer goes to the kernel's listeners, and not to who asked.
+        let message = Message::new(GET_QDISC, ACK | ECHO, ifindex, 0, CLSACT, 0);
+        let answers = match self.ask(message) {
+            Ok(answers) => answers,
+            // Never was there, and was there once.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let kind = |body: &Vec<u8>| text(attribute(body.get(TCMSG..)?, KIND)?);
+        Ok(answers.iter().find_map(kind))
+    }
+
+    /// Runs a program on a side, in place of ours that is there: its answer is the verdict.
+    pub(crate) fn put_filter(
         &self,
         ifindex: u32,
         side: Side,
@@ -103,9 +140,9 @@ impl Tc {
     ) -> io::Result<()> {
         let options = Attributes::default()
             .with(BPF_FD, &program.as_raw_fd().to_ne_bytes())
-            .with(BPF_NAME, format!("{name}\0").as_bytes())
+            .with(BPF_NAME, format!("{NAMESPACE}{name}\0").as_bytes())
             .with(BPF_FLAGS, &DIRECT_ACTION.to_ne_bytes());
-        let message = Message::new(NEW_FILTER, ACK | NEW, ifindex, HANDLE, side as u32, info());
+        let message = Message::new(NEW_FILTER, ACK | PUT, ifindex, HANDLE, side as u32, info());
         self.ask(message.attribute(KIND, b"bpf\0").attribute(OPTIONS, &options.0)).map(drop)
     }
 
@@ -165,9 +202,15 @@ fn read_filter(body: &[u8]) -> Option<Filter> {
     let word = |at: usize| Some(u32::from_ne_bytes(*body.get(at..)?.first_chunk()?));
     let (handle, info) = (word(8)?, word(16)?);
     let options = attribute(body.get(TCMSG..)?, OPTIONS);
+    let name = options.and_then(|options| attribute(options, BPF_NAME)).and_then(text);
     let program = options.and_then(|options| attribute(options, BPF_ID));
     let program = program.and_then(|id| id.first_chunk()).map(|id| u32::from_ne_bytes(*id));
-    Some(Filter { priority: info >> 16, handle, program })
+    Some(Filter { priority: info >> 16, handle, name: name.unwrap_or_default(), program })
+}
+
+/// A text that ends with a zero byte.
+fn text(bytes: &[u8]) -> Option<String> {
+    Some(CStr::from_bytes_until_nul(bytes).ok()?.to_str().ok()?.to_owned())
 }
 
 /// The value of an attribute.
@@ -233,23 +276,28 @@ mod tests {
 
     #[test]
     fn a_filter_is_read_from_what_the_kernel_answers() {
-        let options =
-            Attributes::default().with(BPF_NAME, b"x\0").with(BPF_ID, &7_u32.to_ne_bytes());
+        let options = Attributes::default()
+            .with(BPF_NAME, b"tartan:pod_egress\0")
+            .with(BPF_ID, &7_u32.to_ne_bytes());
         let message = Message::new(NEW_FILTER, 0, 3, HANDLE, Side::Ingress as u32, info());
         let bytes =
             message.attribute(KIND, b"bpf\0").attribute(OPTIONS, &options.0).finish().unwrap();
         let (kind, body, rest) = split(&bytes).unwrap();
         assert_eq!((kind, rest.len()), (NEW_FILTER, 0));
         let filter = read_filter(body).unwrap();
-        assert_eq!(filter, Filter { priority: PRIORITY, handle: HANDLE, program: Some(7) });
-        assert!(filter.is_ours());
+        assert_eq!((filter.program, filter.program_name()), (Some(7), Some("pod_egress")));
+        assert!(filter.runs("pod_egress") && !filter.runs("pod_ingress"));
     }
 
     #[test]
     fn a_strangers_filter_is_not_ours() {
-        let stranger = Filter { priority: 49152, handle: 1, program: Some(7) };
-        assert!(!stranger.is_ours());
-        assert!(!Filter { priority: PRIORITY, handle: HANDLE, program: None }.is_ours());
+        let name = "tartan:pod_egress".to_owned();
+        let ours = Filter { priority: PRIORITY, handle: HANDLE, name, program: Some(7) };
+        assert!(ours.is_ours());
+        assert!(!Filter { priority: 49152, ..ours.clone() }.is_ours());
+        assert!(!Filter { handle: 1, ..ours.clone() }.is_ours());
+        assert!(!Filter { name: "cil_from_netdev".to_owned(), ..ours.clone() }.is_ours());
+        assert!(!Filter { program: None, ..ours }.is_ours());
     }
 
     #[test]

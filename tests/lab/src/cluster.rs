@@ -24,6 +24,7 @@ pub struct Member {
     /// Its pods.
     pub pods: Vec<Pod>,
     agent: Option<Agent>,
+    launcher: Vec<String>,
 }
 
 impl Member {
@@ -32,8 +33,17 @@ impl Member {
     /// # Errors
     /// When the agent does not get ready or the plugin fails.
     pub fn new(node: Node, pods: usize) -> Result<Self> {
-        let agent = Some(node.start_agent()?);
-        let mut this = Self { node, pods: Vec::new(), agent };
+        Self::under(node, &[], pods)
+    }
+
+    /// As [`Member::new`], with the agent started through another program and its arguments.
+    ///
+    /// # Errors
+    /// As [`Member::new`].
+    pub fn under(node: Node, launcher: &[&str], pods: usize) -> Result<Self> {
+        let launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+        let mut this = Self { node, pods: Vec::new(), agent: None, launcher };
+        this.restart_agent(&[])?;
         for name in POD_NAMES.iter().take(pods) {
             this.add_pod(name)?;
         }
@@ -64,10 +74,16 @@ impl Member {
     /// # Errors
     /// When it is not ready in time.
     pub fn restart_agent(&mut self, more: &[&str]) -> Result<()> {
-        let mut agent = self.node.start_agent_with(more)?;
+        let launcher: Vec<_> = self.launcher.iter().map(String::as_str).collect();
+        let mut agent = self.node.start_agent_under(&launcher, more)?;
         agent.wait_ready()?;
         self.agent = Some(agent);
         Ok(())
+    }
+
+    /// Starts later agents through another program and its arguments.
+    pub fn launch_by(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// The running agent.

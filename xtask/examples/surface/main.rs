@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use tartan_agent::health::Check;
+use tartan_agent::health::{Check, METRICS, Metric};
 use tartan_agent::store::NoticeKind;
 use tartan_core::annotations::{AnnotationPrefix, Key};
 use tartan_core::net_conf::{BACKEND_KEYS, KEYS};
@@ -46,6 +46,7 @@ fn files() -> Vec<File> {
         ("surface/net-conf-keys.txt", net_conf_keys()),
         ("surface/annotations.txt", annotations()),
         ("surface/kubernetes-events.txt", kubernetes_events()),
+        ("surface/metrics.txt", metrics()),
         ("surface/readyz-checks.txt", readyz_checks()),
         ("surface/selftest-scenarios.txt", selftest::surface()),
     ]
@@ -78,6 +79,11 @@ fn kubernetes_events() -> String {
 fn readyz_checks() -> String {
     let line = |check: &Check| format!("{}\n", check.name());
     Check::ALL.iter().map(line).collect()
+}
+
+fn metrics() -> String {
+    let line = |(name, kind, help): &Metric| format!("{name} {kind} {help}\n");
+    METRICS.iter().map(line).collect()
 }
 
 /// The line that keeps people from editing a generated document.

@@ -28,6 +28,17 @@ const CLUSTER_TOOLS: [(&str, &str); 1] = [("runc", "runc")];
 /// What the images of Kubernetes' own tests are made with.
 const E2E_TOOLS: [(&str, &str); 1] = [("openssl", "openssl")];
 
+/// What boots other kernels, and what their archives are unpacked and packed with.
+const KERNEL_TOOLS: [(&str, &str); 7] = [
+    ("qemu-system-x86", "qemu-system-x86_64"),
+    ("busybox-static", "busybox"),
+    ("cpio", "cpio"),
+    ("kmod", "depmod"),
+    ("xz-utils", "xz"),
+    ("zstd", "zstd"),
+    ("lz4", "lz4"),
+];
+
 /// How one can see that a package's content is there, whatever brought it.
 pub(crate) enum Proof {
     /// A program on the path.
@@ -61,6 +72,11 @@ impl Need {
 /// What the lab runs.
 pub(crate) fn lab_tools() -> Vec<Need> {
     programs(&LAB_TOOLS)
+}
+
+/// What `cargo xtask test --kernels` runs.
+pub(crate) fn kernel_tools() -> Vec<Need> {
+    programs(&KERNEL_TOOLS)
 }
 
 /// What a cluster of kubelets needs more.

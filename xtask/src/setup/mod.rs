@@ -20,6 +20,11 @@ pub(crate) fn cluster(set: Set) -> Result<()> {
     debian::install(&debian::cluster_tools(set))
 }
 
+/// Makes sure of what boots other kernels.
+pub(crate) fn kernels() -> Result<()> {
+    debian::install(&debian::kernel_tools())
+}
+
 /// Makes sure of all of it.
 pub(crate) fn run() -> Result<()> {
     let compiler = rust::Compiler::ask()?;

@@ -15,6 +15,8 @@ pub(crate) enum Place {
     Tools,
     /// Image archives, linked beside their builds.
     Images,
+    /// Kernels to boot, linked beside their builds.
+    Kernels,
 }
 
 /// One part of the cache, while no other `xtask` writes to it.
@@ -30,6 +32,7 @@ impl Place {
         base().join(match self {
             Self::Tools => "tools",
             Self::Images => "images",
+            Self::Kernels => "kernels",
         })
     }
 
@@ -37,7 +40,7 @@ impl Place {
     pub(crate) fn links(self) -> PathBuf {
         match self {
             Self::Tools => self.root().join("bin"),
-            Self::Images => self.root(),
+            Self::Images | Self::Kernels => self.root(),
         }
     }
 

@@ -3,12 +3,16 @@
 //! The bodies of `/healthz` and `/readyz` are flanneld's, because monitoring
 //! compares them. `?verbose` lists every check with its reason.
 
+mod metrics;
 mod server;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tartan_datapath::Features;
+
+pub use self::metrics::{METRICS, Metric};
 pub use self::server::serve;
 
 /// A pass that takes longer than this hangs: the slowest healthy one takes a second.
@@ -66,11 +70,13 @@ struct State {
     store: Option<String>,
     /// No pass has ended yet.
     fresh: bool,
+    /// What the programs use of the kernel.
+    features: Option<Features>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { alive_at: Instant::now(), failed: None, store: None, fresh: true }
+        Self { alive_at: Instant::now(), failed: None, store: None, fresh: true, features: None }
     }
 }
 
@@ -134,6 +140,17 @@ impl Health {
     /// How it stands with the lease store.
     pub fn store(&self, trouble: Option<String>) {
         self.with(|state| state.store = trouble);
+    }
+
+    /// What the programs use of the kernel.
+    pub fn features(&self, features: Features) {
+        self.with(|state| state.features = Some(features));
+    }
+
+    /// The text of `/metrics`.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        metrics::page(self.with(|state| state.features))
     }
 
     /// Whether the node can serve pods.

@@ -1,4 +1,4 @@
-//! The health listener: HTTP/1.1, three paths, nothing else.
+//! The health listener: HTTP/1.1, four paths, nothing else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ pub async fn serve(address: SocketAddr, health: Health) -> Result<SocketAddr> {
         )
     })?;
     let local = listener.local_addr()?;
-    info!(address = %local, "serving /healthz, /livez and /readyz");
+    info!(address = %local, "serving /healthz, /livez, /readyz and /metrics");
     tokio::spawn(accept(listener, health));
     Ok(local)
 }
@@ -81,7 +81,11 @@ fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>>
         "/healthz" => text(StatusCode::OK, "flanneld is running".to_owned()),
         "/livez" => live(health),
         "/readyz" => ready(health, verbose),
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /livez and /readyz\n".to_owned()),
+        "/metrics" => text(StatusCode::OK, health.metrics()),
+        _ => {
+            let paths = "there are /healthz, /livez, /readyz and /metrics\n";
+            text(StatusCode::NOT_FOUND, paths.to_owned())
+        }
     }
 }
 
@@ -119,6 +123,8 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    use tartan_datapath::Features;
+
     use super::super::Check;
     use super::*;
 
@@ -141,7 +147,10 @@ mod tests {
         health.passed();
         assert_eq!(get(address, "/readyz").await, (200, "flanneld is ready".to_owned()));
         assert_eq!(get(address, "/livez").await, (200, "ok".to_owned()));
-        assert_eq!(get(address, "/metrics").await.0, 404);
+        assert_eq!(get(address, "/").await.0, 404);
+        health.features(Features::ALL);
+        let (status, page) = get(address, "/metrics").await;
+        assert!(status == 200 && page.starts_with("# HELP tartan_"), "{page}");
     }
 
     #[tokio::test]

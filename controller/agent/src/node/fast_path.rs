@@ -61,6 +61,16 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Off, whatever was decided.
+    pub(super) fn without_fast_path(self, why: &str) -> Self {
+        let mode = abi::FastPath::Off;
+        let effective = mode.name().to_owned();
+        let choice = Choice { effective, why: why.to_owned(), ..self.choice };
+        Self { mode, on_until: 0, rules: 0, choice }
+    }
+}
+
 fn renewed(now: u32, before: u32) -> u32 {
     let left = before.saturating_sub(now);
     if (RENEW_BELOW..=RIGHT).contains(&left) { before } else { now.saturating_add(RIGHT) }
@@ -111,6 +121,14 @@ mod tests {
     fn what_net_conf_says_needs_no_right_and_ends_with_nothing() {
         let gate = Gate::decide(FastPath::On, Ok(stranger()), 77, 1000, 0);
         assert_eq!((gate.mode, gate.on_until), (abi::FastPath::On, 0));
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_deliver_has_no_fast_path() {
+        let gate = auto(Ok(Verdict::Clear)).without_fast_path("no helper");
+        assert_eq!((gate.mode, gate.on_until), (abi::FastPath::Off, 0));
+        assert_eq!((&*gate.choice.configured, &*gate.choice.effective), ("auto", "off"));
+        assert_eq!(gate.choice.why, "no helper");
     }
 
     #[test]

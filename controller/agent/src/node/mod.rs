@@ -23,7 +23,9 @@ use tartan_common::Mac;
 use tartan_core::conflict::{self, Observer, Peers};
 use tartan_core::desired::{self, Desired, HostFacts};
 use tartan_core::state::{AgentState, STATE_FILE};
-use tartan_datapath::{Adoption, NodeHook, attach_node_hook, detach_node_hook, ensure_programs};
+use tartan_datapath::{
+    Adoption, Kernel, NodeHook, attach_node_hook, detach_node_hook, ensure_programs,
+};
 use tracing::{info, warn};
 
 use self::difference::Trust;
@@ -44,6 +46,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The node's reconciler.
 pub struct Node<S> {
     settings: Settings,
+    kernel: Kernel,
     host: Host,
     store: S,
     health: Health,
@@ -72,11 +75,12 @@ pub struct Node<S> {
 
 impl<S: LeaseStore> Node<S> {
     /// A node that remembers what it knew last.
-    pub fn new(settings: Settings, host: Host, store: S, health: Health) -> Self {
+    pub fn new(settings: Settings, kernel: Kernel, host: Host, store: S, health: Health) -> Self {
         let memory = Memory::open(settings.last_known_file.clone(), &settings);
         let replace_programs = settings.replace_programs;
         let mut node = Self {
             settings,
+            kernel,
             host,
             store,
             health,
@@ -170,6 +174,7 @@ impl<S: LeaseStore> Node<S> {
         let service = self.open_for_pods();
         let pass = report::Pass {
             settings: &self.settings,
+            kernel: &self.kernel,
             own: &own,
             link: &link,
             tunnel: tunnel.as_ref(),
@@ -257,7 +262,8 @@ impl<S: LeaseStore> Node<S> {
         tunnel: Option<&Tunnel>,
         desired: &Desired,
     ) -> Result<()> {
-        match ensure_programs(self.replace_programs, Some(self.settings.conf.flow_entries))? {
+        let flow_entries = Some(self.settings.conf.flow_entries);
+        match ensure_programs(self.replace_programs, flow_entries, self.kernel.features)? {
             Adoption::Adopted => {}
             Adoption::Fresh => {
                 self.applied = None;

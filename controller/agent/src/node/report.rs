@@ -7,9 +7,10 @@ use tartan_common::abi;
 use tartan_core::conflict::{Peer, Peers};
 use tartan_core::desired::{Desired, Obstacle, Unreachable};
 use tartan_core::state::{
-    AgentState, DeviceState, FirewallState, PeerState, PeerWay, RefusedState, UnreadableState,
+    AgentState, DeviceState, FirewallState, KernelState, MissingState, PeerState, PeerWay,
+    RefusedState, UnreadableState,
 };
-use tartan_datapath::Build;
+use tartan_datapath::{Build, Feature, Kernel};
 use tracing::{info, warn};
 
 use super::fast_path::Gate;
@@ -20,6 +21,7 @@ use crate::store::{Fault, Notice, NoticeKind, OwnLeases};
 /// What a pass found and did.
 pub(super) struct Pass<'a> {
     pub(super) settings: &'a Settings,
+    pub(super) kernel: &'a Kernel,
     pub(super) own: &'a OwnLeases,
     pub(super) link: &'a Link<'a>,
     pub(super) tunnel: Option<&'a Tunnel>,
@@ -59,6 +61,7 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
             mtu: spec.mtu.get(),
             address: own.v4.subnet.first_address(),
         }),
+        kernel: kernel_state(pass.kernel),
         overlay_kind: tunnel.map_or("", |tunnel| tunnel.overlay.kind.name()).to_owned(),
         pod_mtu: pod_mtu.get(),
         network: settings.conf.network().to_string(),
@@ -82,6 +85,21 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
     }
 }
 
+fn kernel_state(kernel: &Kernel) -> KernelState {
+    let attached = if kernel.features.has(Feature::Tcx) { "tcx" } else { "clsact" };
+    let missing = |(feature, forced): (Feature, bool)| MissingState {
+        feature: feature.name().to_owned(),
+        since: feature.since().to_owned(),
+        instead: feature.instead().to_owned(),
+        forced,
+    };
+    KernelState {
+        release: kernel.release.clone(),
+        attached: attached.to_owned(),
+        missing: kernel.missing().map(missing).collect(),
+    }
+}
+
 /// What of the change an operator should hear beyond the log.
 pub(super) fn notices(before: Option<&AgentState>, now: &AgentState) -> Vec<Notice> {
     let is_new = |one: &&RefusedState| before.is_none_or(|old| !old.refused.contains(one));
@@ -95,7 +113,24 @@ pub(super) fn notices(before: Option<&AgentState>, now: &AgentState) -> Vec<Noti
         let text = format!("{}: {}", fault.place, fault.what);
         Notice { kind: NoticeKind::LeaseUnreadable, text }
     });
-    refused.chain(unreadable).collect()
+    let kernel = kernel_notice(before, now);
+    refused.chain(unreadable).chain(kernel).collect()
+}
+
+/// Told once: the kernel stays what it is for as long as the agent runs.
+fn kernel_notice(before: Option<&AgentState>, now: &AgentState) -> Option<Notice> {
+    let KernelState { release, missing, .. } = &now.kernel;
+    let is_known = before.is_some_and(|old| old.kernel.missing == *missing);
+    if is_known || missing.is_empty() {
+        return None;
+    }
+    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    let text = format!(
+        "Linux {release} lacks what others have, and pods work without it: {}; a newer kernel \
+         has it",
+        missing.join("; ")
+    );
+    Some(Notice { kind: NoticeKind::KernelLacks, text })
 }
 
 fn problems(desired: &Desired, mode: abi::FastPath, firewall: &FirewallState) -> Vec<String> {

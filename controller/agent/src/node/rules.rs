@@ -9,6 +9,7 @@ use tartan_core::netfilter::model::Engine;
 use tartan_core::netfilter::obstacles::obstacles;
 use tartan_core::netfilter::wanted::{self, Masquerade, TABLE};
 use tartan_core::state::FirewallState;
+use tartan_datapath::Feature;
 use tracing::info;
 
 use super::Node;
@@ -47,6 +48,11 @@ impl<S: LeaseStore> Node<S> {
         let fingerprint = self.firewall.fingerprint();
         let configured = self.settings.conf.fast_path;
         let gate = Gate::decide(configured, verdict, fingerprint, now, before);
+        let gate = if self.kernel.features.has(Feature::RedirectPeer) {
+            gate
+        } else {
+            gate.without_fast_path("the kernel has no bpf_redirect_peer")
+        };
         let told = self.gate.as_ref().map(|gate| &gate.choice);
         if told != Some(&gate.choice) {
             info!(mode = gate.mode.name(), why = gate.choice.why, "fast path");

@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use nix::net::if_::{if_indextoname, if_nametoindex};
+use nix::net::if_::if_nametoindex;
 use nix::time::{ClockId, clock_gettime};
 use tartan_common::abi::NodeConfig;
 use tartan_core::desired::Desired;
 use tartan_core::desired6::Desired6;
 use tartan_datapath::{
     Config, DatapathError, Nodes, Nodes6, Peers, Peers6, PodEntry, Pods, attach_pod, detach_pod,
-    pod_is_provisional, pod_pins,
+    interface_name, pod_is_provisional, pod_pins,
 };
 use tracing::{info, warn};
 
@@ -272,10 +272,6 @@ impl KnownPods {
     fn is_settled(&self, address: Ipv4Addr, ifindex: u32) -> bool {
         self.entries.get(&(address, ifindex)).is_some_and(|since| since.elapsed() >= MAKING)
     }
-}
-
-fn interface_name(ifindex: u32) -> Option<String> {
-    if_indextoname(ifindex).ok()?.into_string().ok()
 }
 
 /// One pod that cannot be repaired must not keep the others waiting.

@@ -22,18 +22,21 @@ pub enum NoticeKind {
     LeaseUnreadable,
     /// The node's own subnet is another one now.
     SubnetChanged,
+    /// The kernel lacks something, and something slower stands in for it.
+    KernelLacks,
     /// The node is in service.
     Ready,
 }
 
 impl NoticeKind {
     /// Every kind, in the order of the documents.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PodCidrMissing,
         Self::PodCidrUnusable,
         Self::LeaseRefused,
         Self::LeaseUnreadable,
         Self::SubnetChanged,
+        Self::KernelLacks,
         Self::Ready,
     ];
 
@@ -46,6 +49,7 @@ impl NoticeKind {
             Self::LeaseRefused => "LeaseRefused",
             Self::LeaseUnreadable => "LeaseUnreadable",
             Self::SubnetChanged => "SubnetChanged",
+            Self::KernelLacks => "KernelLacksFeature",
             Self::Ready => "PodNetworkReady",
         }
     }
@@ -57,7 +61,8 @@ impl NoticeKind {
             Self::PodCidrMissing
             | Self::PodCidrUnusable
             | Self::LeaseRefused
-            | Self::LeaseUnreadable => true,
+            | Self::LeaseUnreadable
+            | Self::KernelLacks => true,
             Self::SubnetChanged | Self::Ready => false,
         }
     }

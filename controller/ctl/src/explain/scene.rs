@@ -5,13 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::net::if_::if_indextoname;
 use nix::time::{ClockId, clock_gettime};
 use tartan_common::NetAddr;
 use tartan_common::abi::{FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};
 use tartan_common::event::Event;
 use tartan_common::hook::Maps;
-use tartan_datapath::{Config, Nodes, Peers, Pods};
+use tartan_datapath::{Config, Nodes, Peers, Pods, interface_name};
 
 use crate::peers::read_state;
 
@@ -43,7 +42,7 @@ impl Scene {
             nodes: keyed(Nodes::open()?.entries()?),
             names: peers.into_iter().map(|peer| (peer.public_ip, peer.node_name)).collect(),
             now: clock_gettime(ClockId::CLOCK_MONOTONIC)?.into(),
-            interface: |index| if_indextoname(index).ok()?.into_string().ok(),
+            interface: interface_name,
         })
     }
 

@@ -22,13 +22,13 @@ pub(super) static SCENARIOS: &[Entry] = &[
 
 /// Traffic between all pods of different places: UDP at 1,000 packets per second and pair, and one
 /// TCP connection per pair.
-struct Load {
+pub(super) struct Load {
     probes: Vec<Running<Vec<ProbeReport>>>,
     connections: Vec<Running<RrReport>>,
 }
 
 impl Load {
-    fn start(cluster: &Cluster, seconds: f64) -> Result<Self> {
+    pub(super) fn start(cluster: &Cluster, seconds: f64) -> Result<Self> {
         let pods: Vec<_> = cluster.pods().collect();
         let mut load = Self { probes: Vec::new(), connections: Vec::new() };
         for from in &pods {
@@ -43,21 +43,28 @@ impl Load {
         Ok(load)
     }
 
-    fn finish(self, scenario: &Scenario) -> Result<()> {
-        let mut sent = 0;
+    pub(super) fn finish(self, scenario: &Scenario) -> Result<()> {
+        let (sent, lost) = self.losses()?;
+        ensure!(lost == 0, "{lost} of {sent} packets were lost");
+        scenario.note(format!("{sent} packets, none lost"));
+        ensure!(sent > 0, "nothing was sent");
+        Ok(())
+    }
+
+    /// How many packets were sent, and how many of them lost; every connection lives.
+    pub(super) fn losses(self) -> Result<(u64, u64)> {
+        let (mut sent, mut lost) = (0, 0);
         for probe in self.probes {
             for report in probe.finish()? {
                 sent += report.sent;
-                ensure!(report.lost + report.refused == 0, "lost: {report:?}");
+                lost += report.lost + report.refused;
             }
         }
         for connection in self.connections {
             let report = connection.finish()?;
             ensure!(report.p99_us < 500_000.0, "a connection stood still: {report:?}");
         }
-        scenario.note(format!("{sent} packets, none lost"));
-        ensure!(sent > 0, "nothing was sent");
-        Ok(())
+        Ok((sent, lost))
     }
 }
 
@@ -128,7 +135,7 @@ fn sigterm_leaves_forwarding(scenario: &mut Scenario) -> Result<()> {
 }
 
 /// Exactly one program of ours per hook, and nothing else.
-fn one_program_per_hook(cluster: &Cluster) -> Result<()> {
+pub(super) fn one_program_per_hook(cluster: &Cluster) -> Result<()> {
     for member in &cluster.members {
         let on = |link: &str| -> Result<Vec<(String, String)>> {
             let programs = traffic::hooks(&member.node, link)?;

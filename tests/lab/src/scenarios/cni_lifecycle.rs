@@ -12,7 +12,7 @@ use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] = &[
-    Entry::new("cni_lifecycle::add_check_del", add_check_del),
+    Entry::new("cni_lifecycle::add_check_del", add_check_del).within(120),
     Entry::new("cni_lifecycle::del_of_what_is_gone_succeeds", del_again),
     Entry::new("cni_lifecycle::check_fails_when_the_route_is_gone", check_sees_damage),
     Entry::new("cni_lifecycle::add_works_while_the_agent_is_down", add_without_agent),

@@ -27,9 +27,18 @@ pub(super) static SCENARIOS: &[Entry] = &[
 
 /// A kernel vxlan node and two Tartan nodes that know each other, with two pods each.
 pub(super) fn mixed(lab: &Lab) -> Result<(KernelVxlanNode, Vec<Member>, Vec<Pod>)> {
+    mixed_under(lab, &[])
+}
+
+/// As [`mixed`], with agents started through another program and its arguments.
+pub(super) fn mixed_under(
+    lab: &Lab,
+    launcher: &[&str],
+) -> Result<(KernelVxlanNode, Vec<Member>, Vec<Pod>)> {
     let kernel = KernelVxlanNode::new(lab.node()?, "10.244.200.0/24".parse()?)?;
     kernel.publish()?;
-    let members = (0..2).map(|_| Member::new(lab.node()?, 2)).collect::<Result<Vec<_>>>()?;
+    let members =
+        (0..2).map(|_| Member::under(lab.node()?, launcher, 2)).collect::<Result<Vec<_>>>()?;
     kernel.adopt_leases()?;
     let mut pods = vec![kernel.pod("k")?, kernel.pod("l")?];
     pods.extend(members.iter().flat_map(|member| member.pods.clone()));

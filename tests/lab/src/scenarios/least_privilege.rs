@@ -14,7 +14,7 @@ use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] =
-    &[Entry::new("least_privilege::bpf_and_net_admin_are_enough", two_capabilities)];
+    &[Entry::new("least_privilege::bpf_and_net_admin_are_enough", two_capabilities).within(400)];
 
 /// Runs what follows with these two capabilities and no way to get more.
 const SETPRIV: [&str; 4] =

@@ -13,6 +13,7 @@ mod direct;
 mod fast_share;
 mod ipv6;
 mod kernel_baseline;
+mod kernel_reach;
 mod kernel_vxlan_interop;
 mod kube_changes;
 mod kube_control_plane;
@@ -60,6 +61,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     all_pairs::SCENARIOS,
     kernel_vxlan_interop::SCENARIOS,
     direct::SCENARIOS,
+    kernel_reach::SCENARIOS,
     wire_equality::SCENARIOS,
     agent_restarts::SCENARIOS,
     refusals::SCENARIOS,

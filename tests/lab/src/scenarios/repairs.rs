@@ -29,13 +29,15 @@ const VICTIMS: &[(&str, &str, &str)] = &[
     ("a pod's route", "ip route get ADDRESS | grep -q VETH", "ip route del ADDRESS/32"),
     (
         "the uplink's program",
-        "test -e /sys/fs/bpf/tartan/links/uplink_ingress",
-        "rm /sys/fs/bpf/tartan/links/uplink_ingress",
+        "test -e /sys/fs/bpf/tartan/links/uplink_ingress \
+         || tc filter show dev eth0 ingress | grep -q tartan:uplink_ingress",
+        "rm /sys/fs/bpf/tartan/links/uplink_ingress || tc qdisc del dev eth0 clsact",
     ),
     (
         "a pod's program",
-        "test -e /sys/fs/bpf/tartan/links/pods/VETH/pod_egress",
-        "rm /sys/fs/bpf/tartan/links/pods/VETH/pod_egress",
+        "test -e /sys/fs/bpf/tartan/links/pods/VETH/pod_egress \
+         || tc filter show dev VETH ingress | grep -q tartan:pod_egress",
+        "rm /sys/fs/bpf/tartan/links/pods/VETH/pod_egress || tc qdisc del dev VETH clsact",
     ),
     (
         "a pinned program",

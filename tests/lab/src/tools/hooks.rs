@@ -1,10 +1,11 @@
 //! `tool hooks`: the BPF programs at an interface's TCX hooks, asked of the kernel itself (older
-//! bpftools do not know TCX).
+//! bpftools do not know TCX), and those of its `clsact` qdisc.
 
 use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::process::Command;
 use std::ptr;
 
 use anyhow::{Context as _, Result};
@@ -12,6 +13,7 @@ use nix::libc;
 use serde::{Deserialize, Serialize};
 
 use super::setup::ready;
+use crate::process::checked;
 
 // From the kernel's `enum bpf_cmd` and `enum bpf_attach_type`.
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
@@ -79,8 +81,24 @@ pub(super) fn run(args: &Args) -> Result<Vec<HookedProgram>> {
         for id in query(ifindex, attach_type)? {
             programs.push(HookedProgram { hook: hook.to_owned(), id, name: name(id)? });
         }
+        programs.extend(filters(&args.iface, hook)?);
     }
     Ok(programs)
+}
+
+/// Programs of one side of a `clsact` qdisc; none where there is no such qdisc.
+fn filters(iface: &str, hook: &str) -> Result<Vec<HookedProgram>> {
+    let mut command = Command::new("tc");
+    let listed = checked(command.args(["-j", "filter", "show", "dev", iface, hook]))?;
+    let listed: Vec<serde_json::Value> =
+        if listed.trim().is_empty() { Vec::new() } else { serde_json::from_str(&listed)? };
+    let program = |filter: &serde_json::Value| {
+        let program = &filter["options"]["prog"];
+        let id = u32::try_from(program["id"].as_u64()?).ok()?;
+        let name = program["name"].as_str()?.to_owned();
+        Some(HookedProgram { hook: hook.to_owned(), id, name })
+    };
+    Ok(listed.iter().filter_map(program).collect())
 }
 
 fn ifindex(iface: &str) -> Result<u32> {
@@ -105,7 +123,11 @@ fn query(ifindex: u32, attach_type: u32) -> Result<Vec<u32>> {
         count: u32::try_from(MOST)?,
         ..Query::default()
     };
-    bpf(PROG_QUERY, &mut attr).context("cannot list the programs of a TCX hook")?;
+    match bpf(PROG_QUERY, &mut attr) {
+        // A kernel without TCX.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(Vec::new()),
+        outcome => outcome.context("cannot list the programs of a TCX hook")?,
+    };
     ids.truncate(usize::try_from(attr.count)?);
     Ok(ids)
 }
