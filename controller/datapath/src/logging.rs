@@ -14,7 +14,7 @@ use tartan_common::abi::Counted;
 
 use crate::clsact;
 use crate::error::DatapathError;
-use crate::hooks::update;
+use crate::hooks::{NodeHook, update};
 use crate::object::logging_object;
 use crate::pins::{self, DirLock};
 use crate::pod_hooks::pod_pins;
@@ -143,10 +143,8 @@ const SIDES: [(Side, ProgramName); 6] = [
 
 /// Every pinned link of ours with the program that belongs there.
 fn links() -> Result<Vec<(ProgramName, PathBuf)>, DatapathError> {
-    let node =
-        [ProgramName::UplinkIngress, ProgramName::OverlayEgress, ProgramName::OverlayIngress];
-    let mut links: Vec<_> =
-        node.into_iter().map(|name| (name, pins::node_link(name.as_str()))).collect();
+    let node = NodeHook::ALL.into_iter().map(NodeHook::program);
+    let mut links: Vec<_> = node.map(|name| (name, pins::node_link(name.as_str()))).collect();
     for (veth, _) in pod_pins()? {
         let dir = pins::pod_link_dir(&veth);
         for name in [ProgramName::PodEgress, ProgramName::PodIngress] {
