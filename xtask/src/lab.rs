@@ -54,6 +54,18 @@ pub(crate) fn run(subcommand: &str, passed: &Passed) -> Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", lab.display()))
 }
 
+/// `cargo xtask bench`: with flannel and kube-proxy beside, where they can be built.
+pub(crate) fn bench(passed: &Passed) -> Result<ExitCode> {
+    let asks_for_help = passed.args.iter().any(|word| word == "--help" || word == "-h");
+    if workspace::is_root()
+        && !asks_for_help
+        && let Err(error) = tools::run(tools::Set::Daily)
+    {
+        println!("tools: not built; what needs them is left out. {error:#}");
+    }
+    run("bench", passed)
+}
+
 /// The lab, told where the programs of `cargo xtask tools` and the test images are.
 pub(crate) fn command() -> Result<Command> {
     let mut command = workspace::tool(&product("tartan-lab")?.to_string_lossy());

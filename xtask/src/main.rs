@@ -46,7 +46,7 @@ enum Command {
     Test(test::Options),
     /// Three nodes and six pods in network namespaces, and all they say to each other (root)
     Demo(lab::Passed),
-    /// Measure against host networking and the kernel's vxlan (root)
+    /// Measure against host networking, the kernel's own ways and the real flannel (root)
     Bench(lab::Passed),
     /// Build the programs that tests run beside Tartan: a control plane, flannel, CNI plugins
     Tools(tools::Options),
@@ -84,7 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => return check::run(),
         Command::Test(options) => return test::run(&options),
         Command::Demo(passed) => return lab::run("demo", &passed),
-        Command::Bench(passed) => return lab::run("bench", &passed),
+        Command::Bench(passed) => return lab::bench(&passed),
         Command::Tools(options) => tools::run(options.set())?,
         Command::Cluster { action } => return cluster::run(&action),
         Command::E2e(options) => return e2e::run(&options),

@@ -20,7 +20,7 @@ struct Cli {
 enum Command {
     /// Shows the whole path on three nodes; ends in PASS or FAIL.
     Demo,
-    /// Measures Tartan beside the host's network and the kernel's vxlan.
+    /// Measures Tartan beside the host's network, the kernel's own ways and the real flannel.
     Bench(bench::Args),
     /// Runs the scenarios, each in a lab of its own.
     Test(runner::Args),

@@ -1,30 +1,31 @@
 //! The result for programs: one JSON document.
 
-use std::fs;
+use std::fs::File;
 use std::io::Write as _;
-use std::thread;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::Args;
 use super::contender::Name;
-use super::figures::{self, Verdict};
-use super::metric::Metric;
+use super::goals::Verdict;
+use super::machine::Machine;
+use super::metric::{Metric, Placement};
 use super::premises::Premises;
-use super::results::Results;
+use super::programs::Programs;
 use super::sample::Sample;
 use super::stats::Spread;
+use super::{Report, Skipped};
 
 #[derive(Serialize)]
 struct Document<'a> {
-    kernel: String,
-    cpus: usize,
+    machine: &'a Machine,
     rounds: u32,
     seconds: f64,
     premises: &'a Premises,
+    skipped: &'a [Skipped],
     figures: Vec<Measured<'a>>,
-    targets: Vec<Verdict>,
+    programs: Option<&'a Programs>,
+    goals: &'a [Verdict],
 }
 
 #[derive(Serialize)]
@@ -33,59 +34,61 @@ struct Measured<'a> {
     title: &'static str,
     contender: Name,
     wire: &'static str,
-    client_cpu: usize,
-    server_cpu: usize,
+    placement: Placement,
     figure: Option<Spread>,
     cpu_seconds_per_unit: Option<Spread>,
-    to_host: Option<Spread>,
-    to_kernel_vxlan: Option<Spread>,
-    cpu_to_host: Option<Spread>,
-    cpu_to_kernel_vxlan: Option<Spread>,
+    /// To each other contender, in the order of their names.
+    ratios: Vec<Ratio>,
     rounds: &'a [Sample],
 }
 
+#[derive(Serialize)]
+struct Ratio {
+    to: Name,
+    figure: Option<Spread>,
+    cpu: Option<Spread>,
+}
+
 /// Writes the document.
-pub(super) fn write(
-    file: &mut fs::File,
-    args: &Args,
-    results: &Results,
-    premises: &Premises,
-) -> Result<()> {
+pub(super) fn write(file: &mut File, report: &Report) -> Result<()> {
     let document = Document {
-        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-        cpus: thread::available_parallelism()?.get(),
-        rounds: args.rounds(),
-        seconds: args.seconds(),
-        premises,
-        figures: all(results),
-        targets: figures::verdicts(results),
+        machine: &report.machine,
+        rounds: report.args.rounds(),
+        seconds: report.args.seconds(),
+        premises: &report.premises,
+        skipped: &report.skipped,
+        figures: all(report),
+        programs: report.programs.as_ref(),
+        goals: &report.verdicts,
     };
     let text = serde_json::to_string_pretty(&document)?;
     writeln!(file, "{text}").context("cannot write the JSON file")
 }
 
-fn all(results: &Results) -> Vec<Measured<'_>> {
-    let metrics = results.metrics().into_iter();
-    let each = metrics.flat_map(|metric| Name::ALL.map(|name| (metric, name)));
-    let measured = each.filter(|(metric, name)| !results.samples(*metric, *name).is_empty());
-    measured.map(|(metric, name)| figure(results, metric, name)).collect()
+fn all<'a>(report: &'a Report) -> Vec<Measured<'a>> {
+    let names = report.names();
+    let metrics = report.results.metrics().into_iter();
+    let each = metrics.flat_map(|metric| names.iter().map(move |name| (metric, *name)));
+    each.map(|(metric, name)| figure(report, metric, name)).collect()
 }
 
-fn figure(results: &Results, metric: Metric, name: Name) -> Measured<'_> {
-    let placement = metric.placement();
+fn figure<'a>(report: &'a Report, metric: Metric, name: Name) -> Measured<'a> {
+    let results = &report.results;
+    let others = report.names().into_iter().filter(|other| *other != name);
+    let ratio = |to| Ratio {
+        to,
+        figure: results.ratio(metric, name, to),
+        cpu: results.cpu_ratio(metric, name, to),
+    };
     Measured {
         metric,
         title: metric.title(),
         contender: name,
         wire: metric.wire().name(),
-        client_cpu: placement.client,
-        server_cpu: placement.server,
+        placement: metric.placement(),
         figure: Spread::of(results.figures(metric, name)),
         cpu_seconds_per_unit: Spread::of(results.of(metric, name, |sample| sample.cpu_per_unit)),
-        to_host: results.ratio(metric, name, Name::Host),
-        to_kernel_vxlan: results.ratio(metric, name, Name::KernelVxlan),
-        cpu_to_host: results.cpu_ratio(metric, name, Name::Host),
-        cpu_to_kernel_vxlan: results.cpu_ratio(metric, name, Name::KernelVxlan),
+        ratios: others.map(ratio).collect(),
         rounds: results.samples(metric, name),
     }
 }

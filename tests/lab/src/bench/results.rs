@@ -22,9 +22,7 @@ impl Results {
 
     /// Metrics that were measured, in order.
     pub(super) fn metrics(&self) -> Vec<Metric> {
-        let mut metrics: Vec<_> = self.0.keys().map(|(metric, _)| *metric).collect();
-        metrics.dedup();
-        metrics
+        Metric::all().filter(|metric| self.0.keys().any(|(of, _)| of == metric)).collect()
     }
 
     pub(super) fn figures(&self, metric: Metric, name: Name) -> Vec<f64> {
@@ -55,5 +53,20 @@ impl Results {
     /// The part of this metric's packets that skipped the host stack.
     pub(super) fn fast_share(&self, metric: Metric, name: Name) -> Option<Spread> {
         Spread::of(self.samples(metric, name).iter().filter_map(|sample| sample.fast_share))
+    }
+
+    /// Contenders that were measured, in order.
+    pub(super) fn names(&self) -> Vec<Name> {
+        Name::all().filter(|name| self.0.keys().any(|(_, of)| of == name)).collect()
+    }
+
+    /// The middle of what the samples of this metric say.
+    pub(super) fn median(
+        &self,
+        metric: Metric,
+        name: Name,
+        what: fn(&Sample) -> f64,
+    ) -> Option<f64> {
+        Some(Spread::of(self.of(metric, name, what))?.median)
     }
 }

@@ -27,6 +27,14 @@ impl Spread {
     }
 }
 
+/// The mean of what nothing came between: without the highest twentieth.
+#[expect(clippy::cast_precision_loss, reason = "a number of values")]
+pub(super) fn undisturbed(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.truncate(values.len() - values.len() / 20);
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +50,13 @@ mod tests {
     fn ratios_are_taken_round_by_round() {
         let ratios = Spread::of_ratios(&[2.0, 30.0], &[1.0, 10.0]);
         assert_eq!(ratios, Some(Spread { median: 2.5, min: 2.0, max: 3.0 }));
+    }
+
+    #[test]
+    fn one_disturbed_value_in_twenty_is_left_out() {
+        let mut values = vec![2.0; 19];
+        values.push(9000.0);
+        assert_eq!(undisturbed(values), Some(2.0));
+        assert_eq!(undisturbed(Vec::new()), None);
     }
 }

@@ -1,70 +1,122 @@
-//! The result for people, within 80 columns.
+//! The result for people who look at a terminal.
 
+use super::Report;
 use super::contender::Name;
-use super::figures;
 use super::metric::Metric;
+use super::programs::Programs;
 use super::results::Results;
 use super::stats::Spread;
 
-pub(super) fn print(results: &Results, contenders: &[Name]) {
-    for metric in results.metrics() {
-        println!("\n{} ({})", metric.title(), metric.wire().name());
+/// Those that ratios are taken to, as far as they were measured.
+const REFERENCES: [Name; 3] = [Name::Host, Name::KernelVxlan, Name::Flannel];
+
+pub(super) fn print(report: &Report) {
+    let names = report.names();
+    for metric in report.results.metrics() {
+        print_metric(&report.results, metric, &names);
+    }
+    print_processor(&report.results, &names);
+    report.programs.iter().for_each(print_programs);
+    print_premises(report);
+    print_goals(report);
+    for skipped in &report.skipped {
+        println!("\nSKIPPED {}: {}", skipped.what, skipped.why);
+    }
+}
+
+fn references(names: &[Name]) -> Vec<Name> {
+    REFERENCES.into_iter().filter(|name| names.contains(name)).collect()
+}
+
+fn print_metric(results: &Results, metric: Metric, names: &[Name]) {
+    let references = references(names);
+    let heads: Vec<_> = references.iter().map(|name| format!("/ {}", name.text())).collect();
+    println!("\n{} ({})", metric.title(), metric.wire().name());
+    println!("  {:14}{:>8} {:>11}  {}", "", "median", metric.cpu_unit(), columns(&heads));
+    for name in names {
+        let figure = Spread::of(results.figures(metric, *name));
+        let cpu = results.median(metric, *name, |sample| sample.cpu_per_unit);
+        let ratios: Vec<_> =
+            references.iter().map(|to| ratio(results.ratio(metric, *name, *to))).collect();
         println!(
-            "  {:12} {:>9} {:>11}   {:18} / kernel vxlan",
-            "",
-            "median",
-            metric.cpu_unit(),
-            "/ host"
+            "  {:14}{:>8} {:>11}  {}",
+            name.text(),
+            figure.map_or_else(String::new, |spread| shown(spread.median)),
+            cpu.map_or_else(String::new, |cpu| shown(metric.cpu_figure(cpu))),
+            columns(&ratios)
         );
-        for name in contenders {
-            println!("{}", row(results, metric, *name).trim_end());
-        }
     }
-    print_cpu(results);
 }
 
-fn row(results: &Results, metric: Metric, name: Name) -> String {
-    let figure = Spread::of(results.figures(metric, name));
-    let cpu = Spread::of(results.of(metric, name, |sample| sample.cpu_per_unit));
-    format!(
-        "  {:12} {:>9} {:>11}   {:18} {}",
-        name.text(),
-        figure.map_or_else(String::new, |spread| shown(spread.median)),
-        cpu.map_or_else(String::new, |spread| shown(metric.cpu_figure(spread.median))),
-        ratio(results.ratio(metric, name, Name::Host), name == Name::Host),
-        ratio(results.ratio(metric, name, Name::KernelVxlan), name == Name::KernelVxlan),
-    )
-}
-
-fn print_cpu(results: &Results) {
+fn print_processor(results: &Results, names: &[Name]) {
+    let references = references(names);
+    let heads: Vec<_> = references.iter().map(|name| format!("/ {}", name.text())).collect();
     println!("\nProcessor time of all CPUs per unit, Tartan fast (less is better)");
-    println!("  {:20} {:18} / kernel vxlan", "", "/ host");
+    println!("  {:24}{}", "", columns(&heads));
     for metric in results.metrics() {
-        let to = |name| ratio(results.cpu_ratio(metric, Name::TartanFast, name), false);
-        println!("  {:20} {:18} {}", metric.name(), to(Name::Host), to(Name::KernelVxlan));
+        let to = |name: &Name| ratio(results.cpu_ratio(metric, Name::TartanFast, *name));
+        let ratios: Vec<_> = references.iter().map(to).collect();
+        println!("  {:24}{}", metric.name(), columns(&ratios));
     }
 }
 
-/// One line for each figure that the fast path has to reach.
-pub(super) fn print_verdicts(results: &Results) {
-    let verdicts = figures::verdicts(results);
-    if verdicts.is_empty() {
-        return;
+fn print_programs(programs: &Programs) {
+    println!(
+        "\nPrograms by themselves, ns per call (reading the clock, {:.0} ns, is taken off)",
+        programs.clock
+    );
+    for call in &programs.calls {
+        println!("  {:16} {}", ratio(Some(call.nanoseconds)), call.title);
     }
-    println!("\nFigures to reach, Tartan fast (medians of the rounds' ratios)");
-    for verdict in verdicts {
-        println!("  {}", verdict.line());
+    println!("Encapsulation with this many peers, each packet to another one, ns per call");
+    for row in &programs.at_scale {
+        println!("  {:16} {} peers", ratio(Some(row.nanoseconds)), row.peers);
     }
+}
+
+fn print_premises(report: &Report) {
+    println!("\nPremises: what must hold for the figures to mean what they say");
+    for premise in &report.premises.0 {
+        let mark = if premise.holds { "ok " } else { "!! " };
+        println!("  {mark} {}: {}", premise.what, premise.found);
+    }
+    let broken = report.premises.broken().count();
+    if broken > 0 {
+        println!(
+            "  {broken} PREMISES DO NOT HOLD (!!): the figures that they are about are doubtful"
+        );
+    }
+}
+
+fn print_goals(report: &Report) {
+    println!("\nGoals (medians of the rounds' ratios, least and greatest round)");
+    println!("  {:52}{:>9}  got", "", "goal");
+    for verdict in report.verdicts.iter().filter(|verdict| verdict.got.is_some()) {
+        println!(
+            "  {:52}{:>9}  {:18} {}",
+            verdict.what,
+            verdict.goal.text(),
+            ratio(verdict.got),
+            verdict.word()
+        );
+    }
+    let left = report.verdicts.iter().filter(|verdict| verdict.got.is_none()).count();
+    if left > 0 {
+        println!("  not measured in this run: {left} more");
+    }
+}
+
+fn columns(cells: &[String]) -> String {
+    let all: String = cells.iter().map(|cell| format!("{cell:18}")).collect();
+    all.trim_end().to_owned()
 }
 
 /// The median, and the least and greatest of any round.
-fn ratio(spread: Option<Spread>, is_itself: bool) -> String {
-    match spread {
-        Some(Spread { median, min, max }) if !is_itself => {
-            format!("{median:.2} ({min:.2}-{max:.2})")
-        }
-        Some(_) | None => String::new(),
-    }
+pub(super) fn ratio(spread: Option<Spread>) -> String {
+    spread.map_or_else(String::new, |Spread { median, min, max }| match median {
+        median if median >= 100.0 => format!("{median:.0} ({min:.0}-{max:.0})"),
+        median => format!("{median:.2} ({min:.2}-{max:.2})"),
+    })
 }
 
 /// Three digits or more.
@@ -85,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_compared_with_itself() {
+    fn a_ratio_is_shown_with_its_ends() {
         let spread = Spread { median: 1.0, min: 0.9, max: 1.1 };
-        assert_eq!(ratio(Some(spread), false), "1.00 (0.90-1.10)");
-        assert_eq!(ratio(Some(spread), true), "");
+        assert_eq!(ratio(Some(spread)), "1.00 (0.90-1.10)");
+        assert_eq!(ratio(None), "");
     }
 }

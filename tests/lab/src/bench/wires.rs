@@ -26,12 +26,17 @@ impl WireKind {
         }
     }
 
+    /// What this kind has of two.
+    pub(super) fn of<T>(self, framed: T, offloaded: T) -> T {
+        match self {
+            Self::Framed => framed,
+            Self::Offloaded => offloaded,
+        }
+    }
+
     /// Sets both ends of a node's uplink.
     pub(super) fn set(self, node: &Node) -> Result<()> {
-        let (segment, merge) = match self {
-            Self::Framed => ("off", "on"),
-            Self::Offloaded => ("on", "off"),
-        };
+        let (segment, merge) = self.of(("off", "on"), ("on", "off"));
         let ends = format!("tso {segment} gso {segment}");
         Outside.run(&format!("ethtool -K up-{} {ends} gro off", node.name()))?;
         node.run(&format!("ethtool -K eth0 {ends} gro {merge}")).map(drop)

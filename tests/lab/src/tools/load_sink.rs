@@ -15,11 +15,11 @@ pub struct Args {
     #[arg(long)]
     port: u16,
     #[arg(long)]
-    cpu: usize,
+    cpu: Option<usize>,
 }
 
 pub(super) fn run(args: &Args) -> Result<UdpSinkReport> {
-    pin(Some(args.cpu))?;
+    pin(args.cpu)?;
     let address = ("0.0.0.0", args.port);
     let socket = UdpSocket::bind(address).with_context(|| format!("cannot bind {address:?}"))?;
     receive_buffer(&socket, 4 << 20)?;

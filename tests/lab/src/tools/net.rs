@@ -66,9 +66,15 @@ impl Batch {
 
     /// Sends the batch on a connected socket; how many datagrams the kernel took.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.send_some(socket, BATCH)
+    }
+
+    /// Sends so many of the batch, but no more than it has, as [`Batch::send`].
+    pub(super) fn send_some(&mut self, socket: &UdpSocket, count: u32) -> io::Result<usize> {
+        let count = count.min(BATCH);
         // SAFETY: headers, vectors and buffers live as long as `self`, and BATCH is their number.
         let count =
-            unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), BATCH, 0) };
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), count, 0) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
