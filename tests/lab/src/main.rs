@@ -84,7 +84,7 @@ fn parse() -> Cli {
 fn run(command: Command) -> Result<u8> {
     match command {
         Command::Demo => demo::run(),
-        Command::Bench(_) => bench::run(),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => runner::run(&args),
         Command::E2e(args) => e2e::run(&args),
         Command::Cluster(action) => cluster_cli::run(action),

@@ -1,6 +1,6 @@
 //! The command line of the benchmark.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
@@ -62,6 +62,11 @@ fn measurable(text: &str) -> Result<f64> {
 }
 
 impl Args {
+    /// Reports that the user asked for.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.json, &self.html].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     pub(super) fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 2 } else { 5 })
     }

@@ -22,7 +22,7 @@ pub(super) struct Machine {
     pub(super) model: String,
     pub(super) memory_gib: f64,
     /// Whether the processor says that it is a virtual one.
-    pub(super) virtual_machine: bool,
+    pub(super) hypervisor: bool,
     /// Of CPU 0; `None` where none is visible, as in most virtual machines.
     pub(super) governor: Option<String>,
     pub(super) congestion_control: String,
@@ -53,7 +53,7 @@ impl Machine {
             cpus: thread::available_parallelism()?.get(),
             model: field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             memory_gib: memory(&read("/proc/meminfo")).unwrap_or(0.0),
-            virtual_machine: field("flags")
+            hypervisor: field("flags")
                 .is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor")),
             governor: fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
                 .ok()
@@ -68,7 +68,7 @@ impl Machine {
 
     /// Name and value, for people.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
-        let kind = if self.virtual_machine { "virtual machine" } else { "no hypervisor seen" };
+        let kind = if self.hypervisor { "virtual machine" } else { "no hypervisor seen" };
         let governor = self.governor.clone().unwrap_or_else(|| "not visible".to_owned());
         vec![
             ("date", self.date.clone()),

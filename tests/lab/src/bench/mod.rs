@@ -31,7 +31,8 @@ mod stats;
 mod table;
 mod wires;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -71,14 +72,15 @@ struct Skipped {
 ///
 /// # Errors
 /// When the user is not root or the lab cannot be started.
-pub fn run() -> Result<u8> {
+pub fn run(args: &Args) -> Result<u8> {
     require_root()?;
     let words: Vec<_> = std::env::args().skip(2).collect();
-    let args: Vec<_> = ["bench"].into_iter().chain(words.iter().map(String::as_str)).collect();
-    match Sandbox::spawn(&args, None)?.wait(None)? {
+    let inside: Vec<_> = ["bench"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    match Sandbox::spawn(&inside, None)?.wait(None)? {
         Ended::Exited(code) => Ok(u8::try_from(code).unwrap_or(1)),
         Ended::Interrupted(signal) => {
-            eprintln!("\nstopped: nothing was written, and nothing is left of the lab");
+            args.files().try_for_each(remove_if_empty)?;
+            eprintln!("\nstopped: no report was written, and nothing is left of the lab");
             Ok(u8::try_from(128 + signal).unwrap_or(1))
         }
         Ended::TimedOut => bail!("the benchmark was not done in time"),
@@ -91,8 +93,8 @@ pub fn run() -> Result<u8> {
 /// When something cannot be set up or measured.
 pub fn inside(args: &Args) -> Result<u8> {
     // The lab covers some of the machine's directories: files are opened and facts read before.
-    let mut json = args.json.as_deref().map(create).transpose()?;
-    let mut html = args.html.as_deref().map(create).transpose()?;
+    let mut json = args.json.as_deref().map(open).transpose()?;
+    let mut html = args.html.as_deref().map(open).transpose()?;
     let machine = Machine::look()?;
     holder::prepare_lab()?;
     let start = Instant::now();
@@ -108,6 +110,20 @@ pub fn inside(args: &Args) -> Result<u8> {
     Ok(0)
 }
 
-fn create(path: &Path) -> Result<File> {
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+/// An older report stays until there is a new one.
+fn open(path: &Path) -> Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Replaces what a file holds.
+fn replace(file: &mut File, text: &str) -> Result<()> {
+    file.set_len(0)?;
+    file.write_all(text.as_bytes()).context("cannot write the report")
+}
+
+/// What [`open`] made for a run that was stopped.
+fn remove_if_empty(path: &Path) -> Result<()> {
+    let is_empty = path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
+    if is_empty { Ok(fs::remove_file(path)?) } else { Ok(()) }
 }

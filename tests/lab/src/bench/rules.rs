@@ -124,8 +124,7 @@ fn publish(admin: &Client) -> Result<()> {
         let started = (0..CLIENTS).map(|first| scope.spawn(move || part(first)));
         let all: Vec<_> = started.collect();
         all.into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow!("a client of the API server died"))?)
-            .collect::<Result<()>>()
+            .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a client died"))?)
     })
     .context("cannot make the Services")
 }

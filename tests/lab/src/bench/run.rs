@@ -10,26 +10,26 @@ use super::ground::Ground;
 use super::machine::{Machine, Meanwhile};
 use super::metric::Metric;
 use super::premises::{Premise, Premises};
+use super::programs::traffic::{self, InTraffic};
 use super::progress::{self, Progress};
 use super::results::Results;
 use super::rules::{self, RuleSet};
+use super::sample::{self, Sample};
 use super::wires::WireKind;
-use super::{Args, Report, Skipped, goals, offloads, programs, sample};
+use super::{Args, Report, Skipped, goals, offloads, programs};
 use crate::scenario::is_skip;
 
 pub(super) fn all(args: &Args, machine: Machine) -> Result<Report<'_>> {
     introduce(args, &machine);
     let mut skipped = Vec::new();
     let mut run = Run::prepare(args, &mut skipped)?;
-    let programs = if args.programs() {
-        println!("  the programs by themselves ...");
-        Some(programs::measure()?)
-    } else {
-        None
-    };
+    let mut programs = args.programs().then(programs::measure).transpose()?;
     let moment = Moment::now()?;
     run.measure(args)?;
     let meanwhile = Meanwhile::since(&moment)?;
+    if let Some(programs) = &mut programs {
+        programs.in_traffic = run.in_traffic(args)?;
+    }
     let Run { contenders, results, offloads, .. } = run;
     let premises = Premises::check(&contenders, &results, &machine, meanwhile, offloads)?;
     let verdicts = goals::verdicts(&results, programs.as_ref());
@@ -138,12 +138,20 @@ impl Run {
             for turn in 0..self.contenders.len() {
                 let who = (usize::try_from(round)? + number + turn) % self.contenders.len();
                 let contender = &self.contenders[who];
-                let sample = sample::measure(contender, *metric, args.seconds())?;
+                let sample = measure_again(contender, *metric, args.seconds(), progress)?;
                 self.results.add(*metric, contender.name, sample);
                 progress.add(metric.weight());
             }
         }
         Ok(())
+    }
+
+    /// The programs of Tartan's nodes under traffic, after everything that this would disturb.
+    fn in_traffic(&mut self, args: &Args) -> Result<Vec<InTraffic>> {
+        self.set_wire(WireKind::Framed)?;
+        let fast = self.contenders.iter().find(|contender| contender.name == Name::TartanFast);
+        let measured = fast.map(|fast| traffic::measure(fast, Metric::UdpRr, args.seconds()));
+        Ok(measured.transpose()?.unwrap_or_default())
     }
 
     /// Changes the wire if it is another one; the first time its offloads are looked at.
@@ -158,6 +166,19 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// One failure is the machine's, and no reason to lose what was measured before; two are not.
+fn measure_again(
+    contender: &Contender,
+    metric: Metric,
+    seconds: f64,
+    progress: &Progress,
+) -> Result<Sample> {
+    sample::measure(contender, metric, seconds).or_else(|error| {
+        progress.note(&format!("measured once more, because: {error:#}"));
+        sample::measure(contender, metric, seconds)
+    })
 }
 
 fn leave_out(skipped: &mut Vec<Skipped>, what: &str, error: &anyhow::Error) {

@@ -68,9 +68,18 @@ fn print_programs(programs: &Programs) {
     for call in &programs.calls {
         println!("  {:16} {}", ratio(Some(call.nanoseconds)), call.title);
     }
-    println!("Encapsulation with this many peers, each packet to another one, ns per call");
+    for row in &programs.in_traffic {
+        println!(
+            "  {:<16.0} {} on Tartan's nodes under round trips, {} calls",
+            row.nanoseconds, row.program, row.calls
+        );
+    }
+    println!(
+        "Encapsulation by number of peers, ns per call: one flow; each packet to another peer"
+    );
     for row in &programs.at_scale {
-        println!("  {:16} {} peers", ratio(Some(row.nanoseconds)), row.peers);
+        let (one, each) = (row.one_flow.spread, row.each_another.spread);
+        println!("  {:>6} peers     {:18}{}", row.peers, ratio(Some(one)), ratio(Some(each)));
     }
 }
 
@@ -107,8 +116,8 @@ fn print_goals(report: &Report) {
 }
 
 fn columns(cells: &[String]) -> String {
-    let all: String = cells.iter().map(|cell| format!("{cell:18}")).collect();
-    all.trim_end().to_owned()
+    let all: Vec<_> = cells.iter().map(|cell| format!("{cell:17}")).collect();
+    all.join(" ").trim_end().to_owned()
 }
 
 /// The median, and the least and greatest of any round.

@@ -99,7 +99,7 @@ static ROWS: [Row; 7] = [
         about: "vxlan, FastPath on",
         overhead: TUNNEL,
         skips: Skips::All,
-        make: |ground| tartan::pair(ground, "on", tartan::vxlan()),
+        make: |ground| tartan::pair(ground, "on", &tartan::vxlan()),
     },
     Row {
         name: Name::TartanAfterAccept,
@@ -107,7 +107,7 @@ static ROWS: [Row; 7] = [
         about: "vxlan, FastPath after-accept",
         overhead: TUNNEL,
         skips: Skips::Accepted,
-        make: |ground| tartan::pair(ground, "after-accept", tartan::vxlan()),
+        make: |ground| tartan::pair(ground, "after-accept", &tartan::vxlan()),
     },
     Row {
         name: Name::TartanStack,
@@ -115,7 +115,7 @@ static ROWS: [Row; 7] = [
         about: "vxlan, FastPath off",
         overhead: TUNNEL,
         skips: Skips::Nothing,
-        make: |ground| tartan::pair(ground, "off", tartan::vxlan()),
+        make: |ground| tartan::pair(ground, "off", &tartan::vxlan()),
     },
 ];
 

@@ -15,7 +15,7 @@ pub(super) fn vxlan() -> Value {
 }
 
 /// Two nodes with this fast path and backend.
-pub(super) fn pair(ground: &Ground, fast_path: &str, backend: Value) -> Result<Pair> {
+pub(super) fn pair(ground: &Ground, fast_path: &str, backend: &Value) -> Result<Pair> {
     let conf = json!({ "Network": NETWORK, "FastPath": fast_path, "Backend": backend });
     let nodes: [Node; 2] = ground.lab.nodes()?;
     let mut agents = Vec::new();

@@ -4,10 +4,11 @@ use super::svg::{Bar, Chart};
 use crate::bench::Report;
 use crate::bench::contender::Name;
 use crate::bench::metric::Metric;
-use crate::bench::programs::Programs;
+use crate::bench::programs::{AtScale, Programs};
 use crate::bench::results::Results;
 use crate::bench::stats::Spread;
 use crate::bench::table::shown;
+use crate::tools::load::Load;
 
 /// What a picture shows of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,22 +57,35 @@ fn bar(results: &Results, metric: Metric, side: Side, name: Name, relative: bool
     let absolute = Spread::of(figures)?;
     let value = if relative { ratio? } else { absolute };
     let middle = grouped(absolute.median);
-    let text = if relative { format!("{:.2}   {middle}", value.median) } else { middle.clone() };
     Some(Bar {
         label: name.text().to_owned(),
         class: class(name),
         value,
         title: format!(
-            "{}: median {middle}, {} to {}; against the host {:.2}, {:.2} to {:.2}",
+            "{}: median {middle}, {} to {}; against the host {:.2}, {:.2} to {:.2}{}",
             name.text(),
             grouped(absolute.min),
             grouped(absolute.max),
             value.median,
             value.min,
-            value.max
+            value.max,
+            latency(results, metric, name)
         ),
-        text,
+        ratio: if relative { format!("{:.2}", value.median) } else { String::new() },
+        text: middle,
     })
+}
+
+/// Of transactions.
+fn latency(results: &Results, metric: Metric, name: Name) -> String {
+    let p50 = results.median(metric, name, |sample| sample.p50_us).unwrap_or(0.0);
+    let p99 = results.median(metric, name, |sample| sample.p99_us).unwrap_or(0.0);
+    match metric.load() {
+        Load::TcpRr | Load::UdpRr | Load::TcpCrr => {
+            format!("; half within {p50:.1} \u{b5}s, 99 % within {p99:.1} \u{b5}s")
+        }
+        Load::TcpStream | Load::UdpFlood | Load::UdpRate => String::new(),
+    }
 }
 
 /// Nanoseconds of each program.
@@ -83,10 +97,10 @@ pub(super) fn of_programs(programs: &Programs) -> Chart {
 }
 
 /// Nanoseconds with few and many peers.
-pub(super) fn of_peers(programs: &Programs) -> Chart {
+pub(super) fn of_peers(programs: &Programs, what: fn(&AtScale) -> Spread) -> Chart {
     let bars = programs.at_scale.iter().map(|row| {
-        let label = format!("{} peers", grouped(f64::from(row.peers)));
-        nanoseconds(&label, row.nanoseconds, "encapsulation, each packet to another peer")
+        let label = format!("{} peers", commas(row.peers.into()));
+        nanoseconds(&label, what(row), "encapsulation")
     });
     let about = "nanoseconds per encapsulation by number of peers, less is better".to_owned();
     Chart { about, bars: bars.collect(), mark: None }
@@ -97,6 +111,7 @@ fn nanoseconds(label: &str, value: Spread, title: &str) -> Bar {
         label: label.to_owned(),
         class: "tartan",
         value,
+        ratio: String::new(),
         text: format!("{:.0} ns", value.median),
         title: format!("{title}: {:.0} ns, {:.0} to {:.0}", value.median, value.min, value.max),
     }
@@ -107,6 +122,10 @@ pub(super) fn grouped(value: f64) -> String {
     if value < 1000.0 {
         return shown(value);
     }
+    commas(value)
+}
+
+fn commas(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -7,9 +7,8 @@ mod tables;
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use self::charts::{Side, of_metric, of_peers, of_programs};
 use self::style::STYLE;
@@ -21,7 +20,7 @@ use super::programs::Programs;
 
 /// Writes the page.
 pub(super) fn write(file: &mut File, report: &Report) -> Result<()> {
-    file.write_all(page(report).as_bytes()).context("cannot write the HTML file")
+    super::replace(file, &page(report))
 }
 
 fn page(report: &Report) -> String {
@@ -49,8 +48,8 @@ fn head(report: &Report) -> String {
     let machine = &report.machine;
     format!(
         "<header><h1>Tartan: how fast it is</h1><p class=\"soft\">{}, Linux {}, {} CPUs. \
-         {} rounds of {} s per figure, contenders in rotated order, each on its own pair of nodes \
-         in namespaces of one machine: ratios count, not figures.</p></header>",
+         Rounds: {}, of {} s per figure, contenders in rotated order, each on its own pair of \
+         nodes in namespaces of one machine: ratios count, not figures.</p></header>",
         escaped(&machine.date),
         escaped(&machine.kernel),
         machine.cpus,
@@ -136,7 +135,7 @@ fn processor(report: &Report) -> String {
          over to other machines.</p><div class=\"grid\">{}</div>",
         cards(report, Side::Processor, |metric| format!(
             "{}, {}",
-            metric.cpu_unit(),
+            metric.cpu_unit().replace(" us/", " \u{b5}s/"),
             metric.wire().name()
         ))
     )
@@ -146,15 +145,31 @@ fn programs(programs: &Programs) -> String {
     format!(
         "<h2>The programs by themselves</h2><p class=\"soft\">By the kernel's test run of a \
          program, on the packets of the golden table; {:.0} ns for reading the clock are taken \
-         off.</p><div class=\"grid\">{}{}</div>",
+         off. {}</p><div class=\"grid\">{}{}{}</div>",
         programs.clock,
+        in_traffic(programs),
         card("Nanoseconds per call", "shorter is better", &of_programs(programs)),
         card(
-            "Encapsulation by number of peers",
-            "each packet goes to another peer; nanoseconds per call",
-            &of_peers(programs)
+            "Encapsulation by number of peers, one flow",
+            "nanoseconds per call",
+            &of_peers(programs, |row| row.one_flow.spread)
+        ),
+        card(
+            "Encapsulation by number of peers, all in turn",
+            "each packet goes to another peer: no cache helps; nanoseconds per call",
+            &of_peers(programs, |row| row.each_another.spread)
         )
     )
+}
+
+fn in_traffic(programs: &Programs) -> String {
+    let rows = programs.in_traffic.iter();
+    let rows: Vec<_> =
+        rows.map(|row| format!("{} {:.0} ns", row.program, row.nanoseconds)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("On the nodes under round trips, by the kernel's own count: {}.", rows.join(", "))
 }
 
 fn goals(report: &Report) -> String {

@@ -32,7 +32,8 @@ p { margin: 6px 0; max-width: 78ch; }
 svg { display: block; width: 100%; height: auto; max-width: 640px; }
 svg text { font-size: 13px; fill: var(--ink); }
 svg text.label { text-anchor: end; }
-svg text.value { font-variant-numeric: tabular-nums; }
+svg text.ratio { font-weight: 600; font-variant-numeric: tabular-nums; }
+svg text.figure { text-anchor: end; fill: var(--soft); font-variant-numeric: tabular-nums; }
 svg text.tick { text-anchor: middle; font-size: 11px; fill: var(--soft); }
 svg line.grid { stroke: var(--line); stroke-width: 1; }
 svg line.mark { stroke: var(--ink); stroke-width: 1.2; stroke-dasharray: 3 3; }

@@ -9,16 +9,19 @@ use crate::bench::stats::Spread;
 /// Places of the columns and the height of a row, in the picture's own units.
 const BARS_AT: f64 = 116.0;
 const BARS_END: f64 = 388.0;
-const TEXT_AT: f64 = 398.0;
-const WIDTH: f64 = 560.0;
+const RATIO_AT: f64 = 398.0;
+const TEXT_END: f64 = 520.0;
+const WIDTH: f64 = 524.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 14.0;
 const AXIS: f64 = 22.0;
-/// More than any letter of the page's font takes at size 13.
+/// More than any letter of the page's font takes at size 13, on average.
+#[cfg(test)]
 const LETTER: f64 = 7.6;
-/// The longest label and the longest text, in letters.
-const LABEL: usize = 15;
-const TEXT: usize = 21;
+/// The longest label, ratio and figure, in letters.
+const LABEL: usize = 14;
+const RATIO: usize = 5;
+const TEXT: usize = 10;
 /// Most lines of a scale.
 const TICKS: f64 = 6.0;
 
@@ -30,7 +33,8 @@ pub(super) struct Bar {
     /// How it is coloured.
     pub(super) class: &'static str,
     pub(super) value: Spread,
-    /// On the right.
+    /// On the right of it: against what it is compared with, and the figure itself.
+    pub(super) ratio: String,
     pub(super) text: String,
     /// What a pointer that rests on it is told.
     pub(super) title: String,
@@ -79,7 +83,7 @@ impl Chart {
 impl Bar {
     fn draw(&self, out: &mut String, scale: &Scale, top: f64) {
         let (middle, end) = (top + ROW / 2.0, scale.x(self.value.median));
-        let (label, text) = (cut(&self.label, LABEL), cut(&self.text, TEXT));
+        let label = cut(&self.label, LABEL);
         let _ = write!(
             out,
             r#"<g><title>{}</title><text class="label" x="{:.0}" y="{:.1}">{}</text><rect class="{}" x="{BARS_AT}" y="{:.1}" width="{:.1}" height="{BAR}" rx="2"/>"#,
@@ -92,9 +96,12 @@ impl Bar {
             (end - BARS_AT).max(1.0),
         );
         self.draw_spread(out, scale, middle);
+        let (ratio, text) = (cut(&self.ratio, RATIO), cut(&self.text, TEXT));
         let _ = write!(
             out,
-            r#"<text class="value" x="{TEXT_AT}" y="{:.1}">{}</text></g>"#,
+            r#"<text class="ratio" x="{RATIO_AT}" y="{:.1}">{}</text><text class="figure" x="{TEXT_END}" y="{:.1}">{}</text></g>"#,
+            middle + 4.5,
+            escaped(&ratio),
             middle + 4.5,
             escaped(&text)
         );
@@ -172,6 +179,7 @@ mod tests {
             label: "a very long label that has no room".to_owned(),
             class: "tartan",
             value: Spread { median: *value, min: value * 0.9, max: value * 1.1 },
+            ratio: "1.23456789".to_owned(),
             text: "a very long text that has no room either".to_owned(),
             title: "<&>".to_owned(),
         };
@@ -181,16 +189,17 @@ mod tests {
 
     /// Every number of an attribute.
     fn attribute(svg: &str, name: &str) -> Vec<f64> {
-        let parts = svg.split(&format!(" {name}=\"")).skip(1);
+        let start = format!(" {name}=\"");
+        let parts = svg.split(&start).skip(1);
         parts.map(|part| part.split('"').next().unwrap().parse().unwrap()).collect()
     }
 
     #[test]
     fn columns_are_wide_enough_for_the_longest_texts() {
         let letters = |count: usize| f64::from(u32::try_from(count).unwrap()) * LETTER;
-        assert!(BARS_AT - 8.0 - letters(LABEL) >= -8.0);
-        assert!(TEXT_AT + letters(TEXT) <= WIDTH);
-        assert!(BARS_END < TEXT_AT);
+        assert!(BARS_AT - 8.0 >= letters(LABEL));
+        const { assert!(BARS_END < RATIO_AT && TEXT_END <= WIDTH) };
+        assert!(RATIO_AT + letters(RATIO) < TEXT_END - letters(TEXT));
     }
 
     #[test]
@@ -201,7 +210,7 @@ mod tests {
         let widths = attribute(&svg, "width");
         assert!(widths.iter().all(|width| *width <= BARS_END - BARS_AT), "{widths:?}");
         assert!(widths.is_sorted());
-        assert!(ROW > BAR);
+        const { assert!(ROW > BAR) };
     }
 
     #[test]

@@ -84,6 +84,10 @@ impl Kernel {
         Ok(())
     }
 
+    pub(super) fn program(&mut self, hook: Hook) -> Result<&SchedClassifier> {
+        Ok(program(&mut self.ebpf, hook)?)
+    }
+
     /// Nanoseconds per call, over `repeat` calls.
     pub(super) fn time(&mut self, case: &Case, repeat: u32) -> Result<f64> {
         Ok(self.run(case, repeat)?.1)

@@ -7,6 +7,7 @@
 
 mod kernel;
 mod scale;
+pub(super) mod traffic;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -15,6 +16,7 @@ use tartan_golden::{Case, Hook, Verdict, cases};
 
 use self::kernel::Kernel;
 pub(super) use self::scale::AtScale;
+use self::traffic::InTraffic;
 use super::stats::{self, Spread};
 
 /// Calls of a program that leaves its packet alone, in one run.
@@ -39,6 +41,8 @@ pub(super) struct Programs {
     /// What reading the clock around one call costs, in nanoseconds; taken off.
     pub(super) clock: f64,
     pub(super) at_scale: Vec<AtScale>,
+    /// On Tartan's nodes under round trips, for comparison; empty where it was not measured.
+    pub(super) in_traffic: Vec<InTraffic>,
 }
 
 /// A packet of the golden table, by where it is met and what becomes of it.
@@ -48,15 +52,18 @@ struct Wanted {
     hook: Hook,
     direct: bool,
     expected: Verdict,
+    /// Timed one call at a time though it leaves its packet alone.
+    once: bool,
 }
 
-const WANTED: [Wanted; 5] = [
+const WANTED: [Wanted; 6] = [
     Wanted {
         name: ENCAP,
         title: "pod_egress: packet of a direct flow to a remote pod, encapsulated",
         hook: Hook::PodEgress,
         direct: true,
         expected: Verdict::ToWire,
+        once: true,
     },
     Wanted {
         name: DECAP,
@@ -64,6 +71,7 @@ const WANTED: [Wanted; 5] = [
         hook: Hook::UplinkIngress,
         direct: true,
         expected: Verdict::ToPod,
+        once: true,
     },
     Wanted {
         name: "local",
@@ -71,6 +79,7 @@ const WANTED: [Wanted; 5] = [
         hook: Hook::PodEgress,
         direct: false,
         expected: Verdict::ToPod,
+        once: true,
     },
     Wanted {
         name: "to the stack",
@@ -78,6 +87,15 @@ const WANTED: [Wanted; 5] = [
         hook: Hook::PodEgress,
         direct: false,
         expected: Verdict::Next,
+        once: false,
+    },
+    Wanted {
+        name: "to stack, once",
+        title: "the same, timed one call at a time: what that adds to those above",
+        hook: Hook::PodEgress,
+        direct: false,
+        expected: Verdict::Next,
+        once: true,
     },
     Wanted {
         name: FOREIGN,
@@ -85,6 +103,7 @@ const WANTED: [Wanted; 5] = [
         hook: Hook::UplinkIngress,
         direct: false,
         expected: Verdict::Next,
+        once: false,
     },
 ];
 
@@ -104,10 +123,6 @@ impl Wanted {
         let found = cases().into_iter().find(fits);
         found.with_context(|| format!("the golden table has no packet for: {}", self.title))
     }
-
-    fn leaves_its_packet_alone(&self) -> bool {
-        self.expected == Verdict::Next
-    }
 }
 
 /// Measures all; takes some seconds.
@@ -120,12 +135,17 @@ pub(super) fn measure() -> Result<Programs> {
     let calls = WANTED.iter().map(|wanted| call(&mut kernel, wanted, clock));
     let calls = calls.collect::<Result<_>>()?;
     let at_scale = scale::measure(&mut kernel, clock)?;
-    Ok(Programs { calls, clock, at_scale })
+    Ok(Programs { calls, clock, at_scale, in_traffic: Vec::new() })
+}
+
+/// The packet that every program leaves alone.
+fn foreign() -> Result<Case> {
+    let foreign = WANTED.iter().find(|wanted| wanted.name == FOREIGN);
+    foreign.context("no such packet")?.case()
 }
 
 fn clock(kernel: &mut Kernel) -> Result<f64> {
-    let foreign = WANTED.iter().find(|wanted| wanted.name == FOREIGN).context("no such packet")?;
-    let case = foreign.case()?;
+    let case = foreign()?;
     kernel.reset(&case, &Memory::new())?;
     let often = kernel.time(&case, REPEAT)?;
     Ok((single(kernel, &case)? - often).max(0.0))
@@ -137,10 +157,10 @@ fn call(kernel: &mut Kernel, wanted: &Wanted, clock: f64) -> Result<Call> {
     kernel.check(&case)?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        rounds.push(if wanted.leaves_its_packet_alone() {
-            kernel.time(&case, REPEAT)?
-        } else {
+        rounds.push(if wanted.once {
             (single(kernel, &case)? - clock).max(0.0)
+        } else {
+            kernel.time(&case, REPEAT)?
         });
     }
     let nanoseconds = Spread::of(rounds).context("no rounds")?;
@@ -158,9 +178,41 @@ impl Programs {
         self.calls.iter().find(|call| call.name == name)
     }
 
-    /// Cost of a packet with the most peers against that with the fewest.
+    /// The encapsulating program with the most peers against that with the fewest, on one flow.
     pub(super) fn scaling(&self) -> Option<Spread> {
         let (first, last) = (self.at_scale.first()?, self.at_scale.last()?);
-        Spread::of_ratios(&last.rounds, &first.rounds)
+        Spread::of_ratios(&last.one_flow.rounds, &first.one_flow.rounds)
+    }
+
+    /// The whole cost of a datagram that goes to another of the most peers each time, against that
+    /// with the fewest. `datagram` is what one costs in nanoseconds while all go to one peer.
+    pub(super) fn scaling_of(&self, datagram: f64) -> Option<Spread> {
+        let (first, last) = (self.at_scale.first()?, self.at_scale.last()?);
+        let rest = (datagram - first.one_flow.spread.median).max(0.0);
+        let whole = |rounds: &[f64]| rounds.iter().map(|each| rest + each).collect::<Vec<_>>();
+        Spread::of_ratios(&whole(&last.each_another.rounds), &whole(&first.each_another.rounds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scale::Series;
+    use super::*;
+
+    fn row(peers: u16, one_flow: f64, each_another: f64) -> AtScale {
+        let series = |value: f64| Series::new(vec![value]).unwrap();
+        AtScale { peers, one_flow: series(one_flow), each_another: series(each_another) }
+    }
+
+    #[test]
+    fn what_peers_cost_is_seen_beside_the_rest_of_a_packet() {
+        let at_scale = vec![row(10, 100.0, 200.0), row(15_000, 110.0, 500.0)];
+        let calls = Vec::new();
+        let programs = Programs { calls, clock: 0.0, at_scale, in_traffic: Vec::new() };
+        let near =
+            |ratio: Option<Spread>, wanted: f64| (ratio.unwrap().median - wanted).abs() < 1e-9;
+        assert!(near(programs.scaling(), 1.1));
+        // 2,900 ns besides encapsulation: 3,400 against 3,100.
+        assert!(near(programs.scaling_of(3000.0), 3400.0 / 3100.0));
     }
 }

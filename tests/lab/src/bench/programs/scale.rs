@@ -1,5 +1,5 @@
-//! The encapsulating program with few and with many peers: every packet goes to another peer than
-//! the one before, which is the worst that a cluster can do to its caches.
+//! The encapsulating program with few and with many peers: on one flow, and with every packet to
+//! another peer than the one before, which is the worst that a cluster can do to its caches.
 
 use std::iter;
 
@@ -12,6 +12,7 @@ use tartan_golden::packets::{ACK, frame, tcp_packet};
 use tartan_golden::{Case, Hook, Verdict};
 
 use super::kernel::Kernel;
+use super::single;
 use crate::bench::stats::{self, Spread};
 
 const PEERS: [u16; 4] = [10, 100, 1000, 15_000];
@@ -21,12 +22,28 @@ const ROUNDS: usize = 3;
 /// Coprime to the number of flows: a walk through all of them without order.
 const STRIDE: usize = 7919;
 
-/// The program with so many peers.
+/// The program with so many peers, in nanoseconds per call.
 #[derive(Debug, Clone, Serialize)]
 pub(in crate::bench) struct AtScale {
     pub(in crate::bench) peers: u16,
-    pub(in crate::bench) nanoseconds: Spread,
+    /// All packets are of one flow.
+    pub(in crate::bench) one_flow: Series,
+    /// Each packet goes to another peer than the one before.
+    pub(in crate::bench) each_another: Series,
+}
+
+/// Rounds of one measurement.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::bench) struct Series {
+    pub(in crate::bench) spread: Spread,
     pub(in crate::bench) rounds: Vec<f64>,
+}
+
+impl Series {
+    pub(super) fn new(rounds: Vec<f64>) -> Result<Self> {
+        let spread = Spread::of(rounds.iter().copied()).context("no rounds")?;
+        Ok(Self { spread, rounds })
+    }
 }
 
 pub(super) fn measure(kernel: &mut Kernel, clock: f64) -> Result<Vec<AtScale>> {
@@ -36,20 +53,25 @@ pub(super) fn measure(kernel: &mut Kernel, clock: f64) -> Result<Vec<AtScale>> {
         ..config()
     };
     kernel.configure(&config)?;
-    let mut rounds = PEERS.map(|_| Vec::new());
+    let mut rounds = PEERS.map(|_| (Vec::new(), Vec::new()));
     for _ in 0..ROUNDS {
-        for (peers, round) in PEERS.iter().zip(&mut rounds) {
-            round.push((walk(kernel, &config, *peers)? - clock).max(0.0));
+        for (peers, (one_flow, each_another)) in PEERS.iter().zip(&mut rounds) {
+            let cases = fill(kernel, &config, *peers)?;
+            let first = cases.first().context("no flows")?;
+            kernel.check(first)?;
+            one_flow.push((single(kernel, first)? - clock).max(0.0));
+            each_another.push((walk(kernel, &cases)? - clock).max(0.0));
         }
     }
-    let all = PEERS.into_iter().zip(rounds).map(|(peers, rounds)| {
-        let nanoseconds = Spread::of(rounds.iter().copied()).context("no rounds")?;
-        Ok(AtScale { peers, nanoseconds, rounds })
+    let all = PEERS.into_iter().zip(rounds).map(|(peers, (one_flow, each_another))| {
+        let (one_flow, each_another) = (Series::new(one_flow)?, Series::new(each_another)?);
+        Ok(AtScale { peers, one_flow, each_another })
     });
     all.collect()
 }
 
-fn walk(kernel: &mut Kernel, config: &NodeConfig, peers: u16) -> Result<f64> {
+/// So many peers, and a packet for each of the flows.
+fn fill(kernel: &mut Kernel, config: &NodeConfig, peers: u16) -> Result<Vec<Case>> {
     let mut memory = Memory::new();
     let peer = memory.peers.values().next().copied().context("the fixture has no peer")?;
     memory.peers = (0..peers).map(|number| (subnet(number), peer)).collect();
@@ -58,7 +80,10 @@ fn walk(kernel: &mut Kernel, config: &NodeConfig, peers: u16) -> Result<f64> {
         case.prepare(config, &memory);
     }
     kernel.fill(&memory)?;
-    kernel.check(cases.first().context("no flows")?)?;
+    Ok(cases)
+}
+
+fn walk(kernel: &mut Kernel, cases: &[Case]) -> Result<f64> {
     let order = iter::successors(Some(0), |at| Some((at + STRIDE) % cases.len()));
     let times = order.take(cases.len()).map(|at| kernel.time(&cases[at], 1));
     stats::undisturbed(times.collect::<Result<Vec<_>>>()?).context("no runs")

@@ -43,7 +43,7 @@ pub(super) fn at_a_rate(args: &Args, to: SocketAddr) -> Result<LoadReport> {
             Ok(sent) => done += sent as u64,
             Err(_) => failed += 1,
         }
-        next = (next + pause).max(Instant::now() - pause);
+        next = (next + pause).max(Instant::now());
     }
     Ok(LoadReport {
         done,

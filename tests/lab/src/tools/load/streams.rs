@@ -45,12 +45,10 @@ pub(super) fn run(args: &Args, to: SocketAddr) -> Result<LoadReport> {
 fn pour(mut stream: TcpStream, shared: &Shared) {
     let chunk = vec![0x5a; CHUNK];
     while !shared.over.load(Ordering::Relaxed) {
-        match stream.write(&chunk) {
-            Ok(written) => shared.bytes.fetch_add(written as u64, Ordering::Relaxed),
-            Err(_) => {
-                shared.failed.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+        let Ok(written) = stream.write(&chunk) else {
+            shared.failed.fetch_add(1, Ordering::Relaxed);
+            return;
         };
+        shared.bytes.fetch_add(written as u64, Ordering::Relaxed);
     }
 }
