@@ -26,7 +26,7 @@ pub struct Args {
     /// Only these contenders, separated by commas; ratios need those that they are taken to.
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
     contenders: Vec<Name>,
-    /// Leave out what the programs cost by themselves.
+    /// Leave out what the programs cost by themselves, and CNI ADD.
     #[arg(long)]
     no_programs: bool,
     /// Write every sample, ratio, goal and premise to this file as JSON.

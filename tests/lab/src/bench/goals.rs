@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::cni::CniAdd;
 use super::contender::Name::{self, Flannel, Host, KernelVxlan, TartanFast, TartanStack};
 use super::metric::Metric;
 use super::programs::{DECAP, ENCAP, Programs};
@@ -23,6 +24,9 @@ enum What {
     Peers,
     /// The whole cost of a datagram, each to another of 15,000 peers, against 10.
     PeersInTurn,
+    /// flannel's CNI ADD against Tartan's, and Tartan's own in milliseconds.
+    CniTimesFaster,
+    CniAdd,
 }
 
 /// Which side of a number is good.
@@ -44,7 +48,7 @@ const fn processor(metric: Metric, to: Name, most: f64) -> Goal {
     Goal(What::Processor(metric, TartanFast, to), Bound::AtMost(most))
 }
 
-const GOALS: [Goal; 30] = [
+const GOALS: [Goal; 32] = [
     figure(Metric::TcpRr, TartanFast, Host, 1.0),
     figure(Metric::TcpRr, TartanFast, KernelVxlan, 1.9),
     figure(Metric::TcpRr, TartanFast, Flannel, 1.65),
@@ -75,6 +79,8 @@ const GOALS: [Goal; 30] = [
     Goal(What::Program(DECAP), Bound::AtMost(100.0)),
     Goal(What::Peers, Bound::AtMost(1.1)),
     Goal(What::PeersInTurn, Bound::AtMost(1.1)),
+    Goal(What::CniTimesFaster, Bound::AtLeast(5.0)),
+    Goal(What::CniAdd, Bound::AtMost(10.0)),
 ];
 
 /// A goal beside what was measured.
@@ -116,15 +122,24 @@ impl What {
             Self::Program(name) => format!("{name}, ns per call"),
             Self::Peers => "encap of one flow, 15,000 peers / 10".to_owned(),
             Self::PeersInTurn => "cost per packet, each of 15,000 peers in turn / 10".to_owned(),
+            Self::CniTimesFaster => "CNI ADD: time of flannel's chain / Tartan's".to_owned(),
+            Self::CniAdd => "CNI ADD of Tartan, ms".to_owned(),
         }
     }
 
-    fn got(self, results: &Results, programs: Option<&Programs>) -> Option<Spread> {
+    fn got(
+        self,
+        results: &Results,
+        programs: Option<&Programs>,
+        cni: Option<&CniAdd>,
+    ) -> Option<Spread> {
         match self {
             Self::Figure(metric, of, to) => results.ratio(metric, of, to),
             Self::Processor(metric, of, to) => results.cpu_ratio(metric, of, to),
             Self::Program(name) => Some(programs?.call(name)?.nanoseconds),
             Self::Peers => programs?.scaling(),
+            Self::CniTimesFaster => cni?.times_faster(),
+            Self::CniAdd => Spread::of(cni?.plugin.iter().copied()),
             Self::PeersInTurn => {
                 let cpu = |sample: &Sample| sample.cpu_per_unit;
                 let seconds = results.median(Metric::Udp64, TartanFast, cpu)?;
@@ -146,9 +161,13 @@ impl Verdict {
 }
 
 /// Every goal. Of what this run did not measure there is no answer.
-pub(super) fn verdicts(results: &Results, programs: Option<&Programs>) -> Vec<Verdict> {
+pub(super) fn verdicts(
+    results: &Results,
+    programs: Option<&Programs>,
+    cni: Option<&CniAdd>,
+) -> Vec<Verdict> {
     let verdict = |Goal(what, goal): &Goal| {
-        let got = what.got(results, programs);
+        let got = what.got(results, programs, cni);
         let reached = got.map(|got| goal.holds(got.median));
         Verdict { what: what.text(), goal: *goal, got, reached }
     };
@@ -167,7 +186,7 @@ mod tests {
             results.add(Metric::TcpRr, Host, sample(host));
             results.add(Metric::TcpRr, TartanFast, sample(fast));
         }
-        let verdicts = verdicts(&results, None);
+        let verdicts = verdicts(&results, None, None);
         let measured: Vec<_> = verdicts.iter().filter(|verdict| verdict.got.is_some()).collect();
         let [only] = &measured[..] else { panic!("{measured:?}") };
         let got = only.got.unwrap();
@@ -177,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_neither_reached_nor_missed() {
-        let verdicts = verdicts(&Results::default(), None);
+        let verdicts = verdicts(&Results::default(), None, None);
         assert!(verdicts.iter().all(|verdict| verdict.word() == "not measured"));
     }
 

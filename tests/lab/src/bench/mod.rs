@@ -8,6 +8,7 @@
 //! No figure decides about the exit code.
 
 mod args;
+mod cni;
 mod contender;
 mod cpu;
 mod goals;
@@ -41,6 +42,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::holder;
 use crate::sandbox::{Ended, Sandbox, require_root};
 pub use args::Args;
+use cni::CniAdd;
 use goals::Verdict;
 use machine::Machine;
 use premises::Premises;
@@ -56,6 +58,7 @@ struct Report<'a> {
     machine: Machine,
     results: Results,
     programs: Option<Programs>,
+    cni: Option<CniAdd>,
     premises: Premises,
     verdicts: Vec<Verdict>,
     skipped: Vec<Skipped>,

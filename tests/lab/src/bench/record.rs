@@ -5,6 +5,7 @@ use std::fs::File;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::cni::CniAdd;
 use super::contender::Name;
 use super::goals::Verdict;
 use super::machine::Machine;
@@ -24,6 +25,7 @@ struct Document<'a> {
     skipped: &'a [Skipped],
     figures: Vec<Measured<'a>>,
     programs: Option<&'a Programs>,
+    cni_add_ms: Option<&'a CniAdd>,
     goals: &'a [Verdict],
 }
 
@@ -58,6 +60,7 @@ pub(super) fn write(file: &mut File, report: &Report) -> Result<()> {
         skipped: &report.skipped,
         figures: all(report),
         programs: report.programs.as_ref(),
+        cni_add_ms: report.cni.as_ref(),
         goals: &report.verdicts,
     };
     let text = serde_json::to_string_pretty(&document)?;

@@ -16,7 +16,7 @@ use super::results::Results;
 use super::rules::{self, RuleSet};
 use super::sample::{self, Sample};
 use super::wires::WireKind;
-use super::{Args, Report, Skipped, goals, offloads, programs};
+use super::{Args, Report, Skipped, cni, goals, offloads, programs};
 use crate::scenario::is_skip;
 
 pub(super) fn all(args: &Args, machine: Machine) -> Result<Report<'_>> {
@@ -24,6 +24,7 @@ pub(super) fn all(args: &Args, machine: Machine) -> Result<Report<'_>> {
     let mut skipped = Vec::new();
     let mut run = Run::prepare(args, &mut skipped)?;
     let mut programs = args.programs().then(programs::measure).transpose()?;
+    let cni = args.programs().then(|| cni::measure(&run.contenders)).transpose()?.flatten();
     let moment = Moment::now()?;
     run.measure(args)?;
     let meanwhile = Meanwhile::since(&moment)?;
@@ -32,8 +33,8 @@ pub(super) fn all(args: &Args, machine: Machine) -> Result<Report<'_>> {
     }
     let Run { contenders, results, offloads, .. } = run;
     let premises = Premises::check(&contenders, &results, &machine, meanwhile, offloads)?;
-    let verdicts = goals::verdicts(&results, programs.as_ref());
-    Ok(Report { args, machine, results, programs, premises, verdicts, skipped })
+    let verdicts = goals::verdicts(&results, programs.as_ref(), cni.as_ref());
+    Ok(Report { args, machine, results, programs, cni, premises, verdicts, skipped })
 }
 
 fn introduce(args: &Args, machine: &Machine) {

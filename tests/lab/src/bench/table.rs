@@ -1,6 +1,7 @@
 //! The result for people who look at a terminal.
 
 use super::Report;
+use super::cni::CniAdd;
 use super::contender::Name;
 use super::metric::Metric;
 use super::programs::Programs;
@@ -17,6 +18,7 @@ pub(super) fn print(report: &Report) {
     }
     print_processor(&report.results, &names);
     report.programs.iter().for_each(print_programs);
+    report.cni.iter().for_each(print_cni);
     print_premises(report);
     print_goals(report);
     for skipped in &report.skipped {
@@ -80,6 +82,13 @@ fn print_programs(programs: &Programs) {
     for row in &programs.at_scale {
         let (one, each) = (row.one_flow.spread, row.each_another.spread);
         println!("  {:>6} peers     {:18}{}", row.peers, ratio(Some(one)), ratio(Some(each)));
+    }
+}
+
+fn print_cni(cni: &CniAdd) {
+    println!("\nCNI ADD, ms, through cnitool and without it");
+    for (name, spread) in cni.rows() {
+        println!("  {name:16} {}", ratio(spread));
     }
 }
 

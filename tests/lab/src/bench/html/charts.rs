@@ -2,6 +2,7 @@
 
 use super::svg::{Bar, Chart};
 use crate::bench::Report;
+use crate::bench::cni::CniAdd;
 use crate::bench::contender::Name;
 use crate::bench::metric::Metric;
 use crate::bench::programs::{AtScale, Programs};
@@ -103,6 +104,20 @@ pub(super) fn of_peers(programs: &Programs, what: fn(&AtScale) -> Spread) -> Cha
         nanoseconds(&label, what(row), "encapsulation")
     });
     let about = "nanoseconds per encapsulation by number of peers, less is better".to_owned();
+    Chart { about, bars: bars.collect(), mark: None }
+}
+
+/// Milliseconds of CNI ADD.
+pub(super) fn of_cni(cni: &CniAdd) -> Chart {
+    let bars = cni.rows().into_iter().zip(["flannel", "tartan", "second"]);
+    let bars = bars.filter_map(|((label, value), class)| {
+        let value = value?;
+        let title =
+            format!("{label}: {:.1} ms, {:.1} to {:.1}", value.median, value.min, value.max);
+        let (label, text) = (label.to_owned(), format!("{:.1} ms", value.median));
+        Some(Bar { label, class, value, ratio: String::new(), text, title })
+    });
+    let about = "milliseconds of CNI ADD, less is better".to_owned();
     Chart { about, bars: bars.collect(), mark: None }
 }
 

@@ -10,10 +10,11 @@ use std::fs::File;
 
 use anyhow::Result;
 
-use self::charts::{Side, of_metric, of_peers, of_programs};
+use self::charts::{Side, of_cni, of_metric, of_peers, of_programs};
 use self::style::STYLE;
 use self::svg::Chart;
 use super::Report;
+use super::cni::CniAdd;
 use super::contender::Name;
 use super::metric::Metric;
 use super::programs::Programs;
@@ -31,6 +32,7 @@ fn page(report: &Report) -> String {
         figures(report),
         processor(report),
         report.programs.as_ref().map(programs).unwrap_or_default(),
+        report.cni.as_ref().map(pods).unwrap_or_default(),
         goals(report),
         premises(report),
         about(report),
@@ -170,6 +172,15 @@ fn in_traffic(programs: &Programs) -> String {
         return String::new();
     }
     format!("On the nodes under round trips, by the kernel's own count: {}.", rows.join(", "))
+}
+
+fn pods(cni: &CniAdd) -> String {
+    format!(
+        "<h2>A pod gets its network</h2><p class=\"soft\">CNI ADD from the call to its answer, in \
+         turn: flannel's chain and Tartan's plugin, each through cnitool, and the plugin as a \
+         container runtime starts it.</p><div class=\"grid\">{}</div>",
+        card("CNI ADD, milliseconds", "shorter is better", &of_cni(cni))
+    )
 }
 
 fn goals(report: &Report) -> String {

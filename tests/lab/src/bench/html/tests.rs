@@ -26,12 +26,13 @@ fn with_report(look: impl FnOnce(&Report)) {
     let machine = Machine::look().unwrap();
     let meanwhile = Meanwhile { stolen: 0.5 };
     let premises = Premises::check(&[], &results, &machine, meanwhile, Vec::new()).unwrap();
-    let verdicts = goals::verdicts(&results, None);
+    let verdicts = goals::verdicts(&results, None, None);
     look(&Report {
         args: &args,
         machine,
         results,
         programs: None,
+        cni: None,
         premises,
         verdicts,
         skipped: Vec::new(),
