@@ -13,6 +13,7 @@ use tartan_common::wire::ethernet::ETHERTYPE_IPV6;
 
 use crate::actions::{self, NEXT};
 use crate::actions6;
+use crate::features::{Feature, has};
 use crate::maps::{Tables, count};
 use crate::packet::Packet;
 
@@ -46,6 +47,10 @@ pub(crate) fn pod_egress(packet: &Packet, meta: &Meta, config: &NodeConfig) -> i
         PodEgress6::Stack(path, tag) => {
             packet.set_tag(tag);
             actions::pass(packet, path)
+        }
+        PodEgress6::Local(_) if !has(Feature::RedirectPeer) => {
+            packet.set_tag(0);
+            actions::pass(packet, Path::PodToStack)
         }
         PodEgress6::Local(pod) => actions6::into_pod(packet, pod, None, Path::PodLocalFast),
         PodEgress6::Tunnel(peer) => {
@@ -112,6 +117,9 @@ pub(crate) fn uplink_ingress(packet: &Packet, meta: &Meta, config: &NodeConfig) 
         UplinkIngress6::Foreign => NEXT,
         UplinkIngress6::Device(tag) => to_device(packet, tag),
         UplinkIngress6::Drop(reason) => actions::drop(packet, reason),
+        UplinkIngress6::Pod(_, class) if !has(Feature::RedirectPeer) => {
+            to_stack(packet, config, gate::ACCEPTED, class)
+        }
         UplinkIngress6::Pod(pod, class) => {
             if !actions6::decapsulate(packet) {
                 return to_device(packet, gate::ACCEPTED);

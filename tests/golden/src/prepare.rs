@@ -51,7 +51,7 @@ impl Case {
             Hook::UplinkIngress => {
                 tuple_of::<_, Ipv6Header>(&Inner::new(&self.frame[..], INNER_AT6))
             }
-            Hook::PodEgress | Hook::PodIngress | Hook::OverlayEgress => {
+            Hook::PodEgress | Hook::PodIngress | Hook::OverlayEgress | Hook::UplinkEgress => {
                 tuple_of::<_, Ipv6Header>(&self.frame[..])
             }
         }
@@ -61,7 +61,7 @@ impl Case {
 impl Case {
     /// Whether the frame is for this node itself: nothing but the tunnel's packets is.
     fn is_tunnelled(&self) -> bool {
-        let head = self.frame.window::<IPV4_LEN>(IP_AT).map(Ipv4Header::parse);
+        let head = Ipv4Header::read(&self.frame[..], IP_AT);
         head.is_some_and(|ip| ip.destination == NODE)
     }
 }

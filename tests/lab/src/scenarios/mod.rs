@@ -45,6 +45,7 @@ mod repairs;
 mod services;
 mod source_check_sender;
 mod takeover_device;
+mod uplinks;
 mod wire_equality;
 
 use crate::scenario::Entry;
@@ -76,6 +77,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     least_privilege::SCENARIOS,
     bad_input::SCENARIOS,
     takeover_device::SCENARIOS,
+    uplinks::SCENARIOS,
     kube_control_plane::SCENARIOS,
     kube_permissions::SCENARIOS,
     kube_outage::SCENARIOS,
