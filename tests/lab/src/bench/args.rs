@@ -1,15 +1,17 @@
 //! The command line of the benchmark.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
 
 use super::contender::Name;
 use super::metric::Metric;
 
 /// Flags of `tartan-lab bench`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = after_help())]
 pub struct Args {
     /// A short run of about two minutes instead of one of about twelve.
     #[arg(long)]
@@ -37,15 +39,9 @@ pub struct Args {
     pub(super) html: Option<PathBuf>,
 }
 
-const AFTER: &str = "\
-Contenders: host, kernel-host-gw, kernel-vxlan, flannel, tartan-fast, tartan-after-accept,
-  tartan-stack. The real flannel and the Services of kube-proxy need the programs of
-  `cargo xtask tools`; without them they are skipped, with the reason.
-
-Figures: tcp-rr, udp-rr, tcp-crr, udp-64, udp-1400, udp-64-lossless (the highest rate at which at
-  most 0.1 % is lost), stream-framed, stream-4-framed, stream-8-framed (frames of 1500 bytes),
-  stream-offloaded, stream-4-offloaded, stream-8-offloaded (64 KiB packets cross uncut),
-  tcp-crr-services (kube-proxy's rules of 1,000 Services on every node).
+const NOTES: &str = "\
+The real flannel and the rules of kube-proxy need the programs of `cargo xtask tools`; without them
+they are left out, with the reason.
 
 Both nodes of each contender share this machine: ratios count, not figures. No figure and no
 premise decides about the exit code; premises that do not hold are said at the end.
@@ -54,6 +50,24 @@ Examples:
   cargo xtask bench --html bench.html --json bench.json
   cargo xtask bench --quick
   cargo xtask bench --only tcp-rr,udp-rr --contenders host,flannel,tartan-fast";
+
+/// What there is to choose from, and the rest.
+fn after_help() -> String {
+    let contenders = listed(Name::all().map(|name| (name, name.about())));
+    let figures = listed(Metric::all().map(|metric| (metric, metric.title())));
+    format!("Contenders:\n{contenders}\nFigures:\n{figures}\n{NOTES}")
+}
+
+fn listed<T: ValueEnum>(rows: impl Iterator<Item = (T, &'static str)>) -> String {
+    let mut out = String::new();
+    for (value, about) in rows {
+        let value = value.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "  {name:20} {about}");
+    }
+    out
+}
 
 fn measurable(text: &str) -> Result<f64> {
     let seconds: f64 = text.parse()?;
@@ -91,13 +105,11 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
-
     use super::*;
 
     fn are_in_the_help<T: ValueEnum>() -> bool {
         let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-        names.map(|value| value.get_name().to_owned()).all(|name| AFTER.contains(&name))
+        names.map(|value| format!("\n  {} ", value.get_name())).all(|n| after_help().contains(&n))
     }
 
     #[test]

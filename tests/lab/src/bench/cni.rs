@@ -3,21 +3,25 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 use super::contender::{Contender, Name};
 use super::stats::Spread;
 use crate::flannel::{chain, chain_add};
+use crate::go_tools;
 use crate::node::Node;
 use crate::pod::Pod;
+use crate::process::{Place as _, captured};
 
 /// Pods of each kind.
 const PODS: usize = 15;
 
 /// Milliseconds of each ADD, in the order of measuring.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct CniAdd {
+    /// cnitool by itself, asked for a network that is not there.
+    pub(super) tool: Vec<f64>,
     /// flannel, bridge, host-local and portmap, through cnitool.
     pub(super) flannel: Vec<f64>,
     /// Tartan's plugin, through cnitool.
@@ -38,8 +42,9 @@ pub(super) fn measure(contenders: &[Contender]) -> Result<Option<CniAdd>> {
     let Some((theirs, ours)) = node(Name::Flannel).zip(node(Name::TartanFast)) else {
         return Ok(None);
     };
-    let mut all = CniAdd { flannel: Vec::new(), tartan: Vec::new(), plugin: Vec::new() };
+    let mut all = CniAdd::default();
     for number in 0..PODS {
+        all.tool.push(of_the_tool(ours)?);
         all.flannel.push(add(theirs, number, |pod| chain_add(pod).map(drop))?);
         all.tartan.push(add(ours, number, |pod| chain_add(pod).map(drop))?);
         all.plugin.push(add(ours, number, |pod| pod.cni_add().map(drop))?);
@@ -58,19 +63,49 @@ fn add(node: &Node, number: usize, connect: impl Fn(&Pod) -> Result<()>) -> Resu
     Ok(took)
 }
 
+/// A container runtime needs no such program, and has its own start behind it.
+fn of_the_tool(node: &Node) -> Result<f64> {
+    let mut command = node.command(&go_tools::path("cnitool")?.to_string_lossy());
+    command.args(["add", "no-such-network", "/run/netns/none"]).env("CNI_PATH", "/opt/cni/bin");
+    let start = Instant::now();
+    let output = captured(&mut command)?;
+    ensure!(!output.status.success(), "cnitool found a network that is not there");
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
 impl CniAdd {
-    /// How much longer flannel's takes, pod by pod, both through cnitool.
+    /// How much longer flannel's chain takes, pod by pod, without what cnitool itself takes.
     pub(super) fn times_faster(&self) -> Option<Spread> {
-        Spread::of_ratios(&self.flannel, &self.tartan)
+        let less = |times: &[f64]| -> Vec<f64> {
+            times.iter().zip(&self.tool).map(|(time, tool)| time - tool).collect()
+        };
+        Spread::of_ratios(&less(&self.flannel), &less(&self.tartan))
     }
 
     /// Milliseconds by name.
-    pub(super) fn rows(&self) -> [(&'static str, Option<Spread>); 3] {
+    pub(super) fn rows(&self) -> [(&'static str, Option<Spread>); 4] {
         let spread = |times: &Vec<f64>| Spread::of(times.iter().copied());
         [
+            ("cnitool alone", spread(&self.tool)),
             ("flannel", spread(&self.flannel)),
             ("Tartan", spread(&self.tartan)),
             ("Tartan, direct", spread(&self.plugin)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_tool_takes_is_in_neither_side_of_the_ratio() {
+        let add = CniAdd {
+            tool: vec![10.0, 12.0],
+            flannel: vec![40.0, 42.0],
+            tartan: vec![15.0, 17.0],
+            plugin: vec![6.0, 6.0],
+        };
+        assert!((add.times_faster().unwrap().median - 6.0).abs() < 1e-9);
     }
 }

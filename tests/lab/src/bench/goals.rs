@@ -48,7 +48,7 @@ const fn processor(metric: Metric, to: Name, most: f64) -> Goal {
     Goal(What::Processor(metric, TartanFast, to), Bound::AtMost(most))
 }
 
-const GOALS: [Goal; 32] = [
+const GOALS: &[Goal] = &[
     figure(Metric::TcpRr, TartanFast, Host, 1.0),
     figure(Metric::TcpRr, TartanFast, KernelVxlan, 1.9),
     figure(Metric::TcpRr, TartanFast, Flannel, 1.65),

@@ -100,9 +100,7 @@ fn print_premises(report: &Report) {
     }
     let broken = report.premises.broken().count();
     if broken > 0 {
-        println!(
-            "  {broken} PREMISES DO NOT HOLD (!!): the figures that they are about are doubtful"
-        );
+        println!("  DO NOT HOLD (!!): {broken}. The figures that these are about are doubtful.");
     }
 }
 

@@ -56,17 +56,20 @@ pub(super) struct Row {
     /// Bytes that its packets grow by on the wire.
     overhead: u16,
     skips: Skips,
+    /// A class of the page's style.
+    colour: &'static str,
     make: fn(&Ground) -> Result<Pair>,
 }
 
 /// In the order of tables and reports.
-static ROWS: [Row; 7] = [
+static ROWS: &[Row] = &[
     Row {
         name: Name::Host,
         text: "host",
         about: "sockets of the nodes themselves",
         overhead: 0,
         skips: Skips::Unknown,
+        colour: "host",
         make: kernel::host,
     },
     Row {
@@ -75,6 +78,7 @@ static ROWS: [Row; 7] = [
         about: "pods on a bridge, kernel routes, flannel's rules",
         overhead: 0,
         skips: Skips::Unknown,
+        colour: "kernel",
         make: kernel::host_gw,
     },
     Row {
@@ -83,6 +87,7 @@ static ROWS: [Row; 7] = [
         about: "pods on a bridge, the kernel's vxlan, flannel's rules",
         overhead: TUNNEL,
         skips: Skips::Unknown,
+        colour: "kernel",
         make: kernel::vxlan,
     },
     Row {
@@ -91,6 +96,7 @@ static ROWS: [Row; 7] = [
         about: "flanneld on an API server, its own CNI chain and rules, vxlan",
         overhead: TUNNEL,
         skips: Skips::Unknown,
+        colour: "flannel",
         make: flannel::pair,
     },
     Row {
@@ -99,6 +105,7 @@ static ROWS: [Row; 7] = [
         about: "vxlan, FastPath on",
         overhead: TUNNEL,
         skips: Skips::All,
+        colour: "tartan",
         make: |ground| tartan::pair(ground, "on", &tartan::vxlan()),
     },
     Row {
@@ -107,6 +114,7 @@ static ROWS: [Row; 7] = [
         about: "vxlan, FastPath after-accept",
         overhead: TUNNEL,
         skips: Skips::Accepted,
+        colour: "second",
         make: |ground| tartan::pair(ground, "after-accept", &tartan::vxlan()),
     },
     Row {
@@ -115,6 +123,7 @@ static ROWS: [Row; 7] = [
         about: "vxlan, FastPath off",
         overhead: TUNNEL,
         skips: Skips::Nothing,
+        colour: "second",
         make: |ground| tartan::pair(ground, "off", &tartan::vxlan()),
     },
 ];
@@ -136,6 +145,10 @@ impl Name {
 
     pub(super) fn about(self) -> &'static str {
         self.row().about
+    }
+
+    pub(super) fn colour(self) -> &'static str {
+        self.row().colour
     }
 
     pub(super) fn overhead(self) -> u16 {

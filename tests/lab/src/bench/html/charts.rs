@@ -18,16 +18,6 @@ pub(super) enum Side {
     Processor,
 }
 
-fn class(name: Name) -> &'static str {
-    match name {
-        Name::Host => "host",
-        Name::KernelHostGw | Name::KernelVxlan => "kernel",
-        Name::Flannel => "flannel",
-        Name::TartanFast => "tartan",
-        Name::TartanAfterAccept | Name::TartanStack => "second",
-    }
-}
-
 /// Relative to the host's, or as measured if the host was not.
 pub(super) fn of_metric(report: &Report, metric: Metric, side: Side) -> Chart {
     let names = report.names();
@@ -60,7 +50,7 @@ fn bar(results: &Results, metric: Metric, side: Side, name: Name, relative: bool
     let middle = grouped(absolute.median);
     Some(Bar {
         label: name.text().to_owned(),
-        class: class(name),
+        class: name.colour(),
         value,
         title: format!(
             "{}: median {middle}, {} to {}; against the host {:.2}, {:.2} to {:.2}{}",
@@ -109,7 +99,7 @@ pub(super) fn of_peers(programs: &Programs, what: fn(&AtScale) -> Spread) -> Cha
 
 /// Milliseconds of CNI ADD.
 pub(super) fn of_cni(cni: &CniAdd) -> Chart {
-    let bars = cni.rows().into_iter().zip(["flannel", "tartan", "second"]);
+    let bars = cni.rows().into_iter().zip(["host", "flannel", "tartan", "second"]);
     let bars = bars.filter_map(|((label, value), class)| {
         let value = value?;
         let title =

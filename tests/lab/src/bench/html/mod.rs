@@ -177,8 +177,8 @@ fn in_traffic(programs: &Programs) -> String {
 fn pods(cni: &CniAdd) -> String {
     format!(
         "<h2>A pod gets its network</h2><p class=\"soft\">CNI ADD from the call to its answer, in \
-         turn: flannel's chain and Tartan's plugin, each through cnitool, and the plugin as a \
-         container runtime starts it.</p><div class=\"grid\">{}</div>",
+         turn: flannel's chain and Tartan's plugin, each through cnitool (which takes its own time, \
+         the first bar), and the plugin as a container runtime starts it.</p><div class=\"grid\">{}</div>",
         card("CNI ADD, milliseconds", "shorter is better", &of_cni(cni))
     )
 }
