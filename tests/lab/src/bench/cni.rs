@@ -30,7 +30,8 @@ pub(super) struct CniAdd {
     pub(super) plugin: Vec<f64>,
 }
 
-/// Measures where both are. Every pod is removed again.
+/// Measures where both are. The pods go when all are measured: the kernel takes its locks for the
+/// end of one, and the next would wait for them.
 ///
 /// # Errors
 /// When a plugin fails.
@@ -42,25 +43,28 @@ pub(super) fn measure(contenders: &[Contender]) -> Result<Option<CniAdd>> {
     let Some((theirs, ours)) = node(Name::Flannel).zip(node(Name::TartanFast)) else {
         return Ok(None);
     };
-    let mut all = CniAdd::default();
+    let (mut all, mut pods) = (CniAdd::default(), Vec::new());
     for number in 0..PODS {
+        let pod = |node: &Node, kind: &str| node.pod(&format!("{kind}{number}"));
+        let made = [pod(theirs, "chain")?, pod(ours, "tool")?, pod(ours, "plugin")?];
         all.tool.push(of_the_tool(ours)?);
-        all.flannel.push(add(theirs, number, |pod| chain_add(pod).map(drop))?);
-        all.tartan.push(add(ours, number, |pod| chain_add(pod).map(drop))?);
-        all.plugin.push(add(ours, number, |pod| pod.cni_add().map(drop))?);
+        all.flannel.push(timed(&made[0], |pod| chain_add(pod).map(drop))?);
+        all.tartan.push(timed(&made[1], |pod| chain_add(pod).map(drop))?);
+        all.plugin.push(timed(&made[2], |pod| pod.cni_add().map(drop))?);
+        pods.extend(made);
+    }
+    for pod in pods {
+        chain(&pod, "del")?;
+        pod.remove()?;
     }
     Ok(Some(all))
 }
 
-/// One pod, from the call to its answer.
-fn add(node: &Node, number: usize, connect: impl Fn(&Pod) -> Result<()>) -> Result<f64> {
-    let pod = node.pod(&format!("cni{number}"))?;
+/// Milliseconds from the call to its answer.
+fn timed(pod: &Pod, connect: impl Fn(&Pod) -> Result<()>) -> Result<f64> {
     let start = Instant::now();
-    connect(&pod).with_context(|| format!("ADD on {}", node.name()))?;
-    let took = start.elapsed().as_secs_f64() * 1e3;
-    chain(&pod, "del")?;
-    pod.remove()?;
-    Ok(took)
+    connect(pod).with_context(|| format!("ADD of {}", pod.label()))?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
 /// A container runtime needs no such program, and has its own start behind it.

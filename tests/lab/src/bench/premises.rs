@@ -16,8 +16,9 @@ use crate::wire::bridge_netfilter;
 const QUIET: f64 = 0.05;
 /// As does more time that the hypervisor gave to others.
 const STOLEN: f64 = 0.01;
-/// Ethernet, IPv4 and UDP headers, in bytes.
-const HEADERS: f64 = 42.0;
+/// Ethernet, IPv4 and UDP headers, in bytes; with TCP and its timestamps.
+const UDP_HEADERS: f64 = 42.0;
+const TCP_HEADERS: f64 = 66.0;
 /// How far an average frame of datagrams may be from what it must be, for the odd ARP, in bytes.
 const ODD: f64 = 2.0;
 /// The longest frame of a framed wire, in bytes, and the shortest average of a stream's.
@@ -145,14 +146,16 @@ fn of_metric(
 /// Frames are as long as the figure's name says, tunnel headers included.
 fn frames(results: &Results, metric: Metric) -> Option<Premise> {
     let length = |name| results.median(metric, name, |sample| sample.frame);
+    let exact = |headers: f64| {
+        of_metric(results, metric, "bytes of a frame, exactly", |name| {
+            let wanted = f64::from(metric.payload() + name.overhead()) + headers;
+            let length = length(name)?;
+            Some((format!("{length:.0}"), (length - wanted).abs() <= ODD))
+        })
+    };
     match metric.load() {
-        Load::UdpRr | Load::UdpFlood | Load::UdpRate => {
-            of_metric(results, metric, "bytes of a frame, exactly", |name| {
-                let wanted = f64::from(metric.payload() + name.overhead()) + HEADERS;
-                let length = length(name)?;
-                Some((format!("{length:.0}"), (length - wanted).abs() <= ODD))
-            })
-        }
+        Load::UdpRr | Load::UdpFlood | Load::UdpRate => exact(UDP_HEADERS),
+        Load::TcpRr => exact(TCP_HEADERS),
         Load::TcpStream => of_metric(results, metric, "bytes of an average frame", |name| {
             let length = length(name)?;
             let good = match metric.wire() {
@@ -161,7 +164,7 @@ fn frames(results: &Results, metric: Metric) -> Option<Premise> {
             };
             Some((format!("{length:.0}"), good))
         }),
-        Load::TcpRr | Load::TcpCrr => None,
+        Load::TcpCrr => None,
     }
 }
 

@@ -24,13 +24,14 @@ pub(super) fn all(args: &Args, machine: Machine) -> Result<Report<'_>> {
     let mut skipped = Vec::new();
     let mut run = Run::prepare(args, &mut skipped)?;
     let mut programs = args.programs().then(programs::measure).transpose()?;
-    let cni = args.programs().then(|| cni::measure(&run.contenders)).transpose()?.flatten();
     let moment = Moment::now()?;
     run.measure(args)?;
     let meanwhile = Meanwhile::since(&moment)?;
     if let Some(programs) = &mut programs {
         programs.in_traffic = run.in_traffic(args)?;
     }
+    // Last, because the kernel is busy for a while with what is left of the pods.
+    let cni = args.programs().then(|| cni::measure(&run.contenders)).transpose()?.flatten();
     let Run { contenders, results, offloads, .. } = run;
     let premises = Premises::check(&contenders, &results, &machine, meanwhile, offloads)?;
     let verdicts = goals::verdicts(&results, programs.as_ref(), cni.as_ref());

@@ -24,7 +24,7 @@ h2 { font-size: 21px; margin: 44px 0 6px; }
 h3 { font-size: 15px; margin: 0 0 2px; }
 p { margin: 6px 0; max-width: 78ch; }
 .soft { color: var(--soft); }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr));
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr));
   gap: 16px; margin-top: 14px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 14px 16px 10px; min-width: 0; }
