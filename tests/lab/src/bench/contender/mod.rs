@@ -33,6 +33,7 @@ pub(super) enum Name {
     TartanFast,
     TartanAfterAccept,
     TartanStack,
+    TartanHostGw,
 }
 
 /// Which part of the pods' packets may skip the host stack.
@@ -125,6 +126,15 @@ static ROWS: &[Row] = &[
         skips: Skips::Nothing,
         colour: "second",
         make: |ground| tartan::pair(ground, "off", &tartan::vxlan()),
+    },
+    Row {
+        name: Name::TartanHostGw,
+        text: "Tartan host-gw",
+        about: "host-gw, FastPath on",
+        overhead: 0,
+        skips: Skips::All,
+        colour: "tartan",
+        make: |ground| tartan::pair(ground, "on", &tartan::host_gw()),
     },
 ];
 

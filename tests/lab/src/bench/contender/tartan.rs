@@ -14,6 +14,11 @@ pub(super) fn vxlan() -> Value {
     json!({ "Type": "vxlan", "VNI": 1, "Port": 8472 })
 }
 
+/// No tunnel: the nodes are on one link.
+pub(super) fn host_gw() -> Value {
+    json!({ "Type": "host-gw" })
+}
+
 /// Two nodes with this fast path and backend.
 pub(super) fn pair(ground: &Ground, fast_path: &str, backend: &Value) -> Result<Pair> {
     let conf = json!({ "Network": NETWORK, "FastPath": fast_path, "Backend": backend });
