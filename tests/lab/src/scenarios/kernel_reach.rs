@@ -220,7 +220,10 @@ fn take_turns(scenario: &mut Scenario) -> Result<()> {
             let way = if round % 2 == 0 { "clsact" } else { "tcx" };
             settled(member, way)?;
         }
-        one_program_per_hook(&cluster)?;
+        // A link whose pin is gone is taken off some milliseconds later.
+        eventually("nothing runs twice", Duration::from_secs(5), || {
+            Ok(one_program_per_hook(&cluster).is_ok())
+        })?;
     }
     let (sent, lost) = load.losses()?;
     scenario.note(format!("{lost} of {sent} packets were lost"));
