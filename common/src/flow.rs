@@ -11,8 +11,8 @@ use crate::{NetAddr, NetAddr6};
 pub trait Address: Copy + Eq {
     /// A flow without direction.
     type Key: FlowId;
-    /// No address.
-    const UNSPECIFIED: Self;
+    /// The lower end of the key that stands for `destination` alone: one that no flow has.
+    fn nobody(destination: Self) -> Self;
 
     /// The key of the flow from `low` to `high`.
     fn key(low: (Self, u16), high: (Self, u16), protocol: u8) -> Self::Key;
@@ -44,7 +44,11 @@ impl FlowId for FlowKey6 {
 
 impl Address for NetAddr {
     type Key = FlowKey;
-    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline(always)]
+    fn nobody(_: Self) -> Self {
+        Self::UNSPECIFIED
+    }
 
     #[inline(always)]
     fn key(low: (Self, u16), high: (Self, u16), protocol: u8) -> FlowKey {
@@ -67,7 +71,13 @@ impl Address for NetAddr {
 
 impl Address for NetAddr6 {
     type Key = FlowKey6;
-    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    /// The destination itself: a pod's packets to its own address never leave it. Sixteen zero
+    /// bytes on the stack would become a call of memset.
+    #[inline(always)]
+    fn nobody(destination: Self) -> Self {
+        destination
+    }
 
     #[inline(always)]
     fn key(low: (Self, u16), high: (Self, u16), protocol: u8) -> FlowKey6 {
@@ -173,12 +183,12 @@ impl<A: Address> Tuple<A> {
         }
     }
 
-    /// The key of the destination alone, of no flow's: pods have no unspecified address.
+    /// The key of the destination alone, which is no flow's.
     #[inline(always)]
     #[must_use]
     pub fn destination_key(&self) -> A::Key {
         let to = (self.destination, self.destination_port);
-        A::key((A::UNSPECIFIED, 0), to, self.protocol)
+        A::key((A::nobody(self.destination), 0), to, self.protocol)
     }
 
     /// A well mixed hash of the tuple, direction included.

@@ -1,7 +1,6 @@
 //! The IPv6 half of each hook. IPv4 is asked first and pays nothing for it: a
 //! hook comes here with what IPv4's decision calls foreign.
 
-use tartan_common::Mac;
 use tartan_common::abi::{Counted, NodeConfig};
 use tartan_common::event::Event;
 use tartan_common::gate;
@@ -143,7 +142,8 @@ fn to_stack(packet: &Packet, config: &NodeConfig, tag: u16, class: Option<u8>) -
         return to_device(packet, tag);
     }
     packet.set_tag(tag);
-    if !actions6::rewrite(packet, Mac::default(), config.vtep_mac, class, false) {
+    // Any source would do; zeroes would become a call of memset.
+    if !actions6::rewrite(packet, config.ipv6.vtep_mac, config.vtep_mac, class, false) {
         return actions::lost();
     }
     actions::into_stack(packet, config.overlay_ifindex, Path::UplinkToStack)

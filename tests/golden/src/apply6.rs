@@ -79,7 +79,7 @@ pub(crate) fn uplink_ingress<M: Maps6>(
         }
         UplinkIngress6::Stack(_, class) => {
             frame.drain(ETH_LEN..OUTER6_LEN);
-            forward(frame, Mac::default(), config.vtep_mac, class, false);
+            forward(frame, config.ipv6.vtep_mac, config.vtep_mac, class, false);
             Verdict::ToStack
         }
     }
