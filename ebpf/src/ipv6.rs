@@ -88,14 +88,16 @@ pub(crate) fn overlay_egress(packet: &Packet, meta: &Meta, config: &NodeConfig) 
     }
 }
 
-/// A packet that may be IPv6 came up from the overlay device; `None` says that it is not.
+/// A packet that may be IPv6 came up from the overlay device; `None` leaves it to
+/// IPv4's half.
 #[inline(always)]
 pub(crate) fn overlay_ingress(packet: &Packet, meta: &Meta, config: &NodeConfig) -> Option<i32> {
     if !is_ipv6(packet, PEEK) {
         return None;
     }
-    let key = actions6::tunnel_key(packet);
-    Some(match hook::overlay_ingress6(packet, meta, key, config, &Tables) {
+    // Without a key of IPv6's there may be one of IPv4's, which no IPv6 packet should have.
+    let key = actions6::tunnel_key(packet)?;
+    Some(match hook::overlay_ingress6(packet, meta, Some(key), config, &Tables) {
         OverlayIngress6::Judged => NEXT,
         OverlayIngress6::Drop(reason) => actions::drop(packet, reason),
         OverlayIngress6::Accept(tag) => {
