@@ -24,6 +24,7 @@ const PEEK: usize = 98;
 
 /// A frame arrived.
 #[classifier]
+#[inline(always)]
 pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
     let Some((packet, config)) = meet(ctx, PEEK) else {
         return NEXT;
