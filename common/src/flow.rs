@@ -1,5 +1,5 @@
 //! Which flow a packet belongs to, for either family: what differs between
-//! them is behind [`Address`] and [`Header`](crate::wire::Header).
+//! them is behind [`Address`] and [`Header`].
 
 use crate::abi::{FlowKey, FlowKey6};
 use crate::wire::ipv4::PROTOCOL_TCP;

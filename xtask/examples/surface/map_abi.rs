@@ -26,7 +26,7 @@ pub(crate) fn document() -> String {
         ("The key `FlowKey6`", FLOW_KEY6_FIELDS),
         ("The field `ipv6` of the configuration", IPV6_CONFIG_FIELDS),
     ] {
-        out += &format!("\n## {title}\n\n{}", table(fields));
+        let _ = write!(out, "\n## {title}\n\n{}", table(fields));
     }
     out
 }

@@ -40,7 +40,7 @@ impl<S: LeaseStore> Node<S> {
         let (Some(network), Some(lease)) = (self.settings.conf.ipv6_network, &own.v6) else {
             return found;
         };
-        let facts = match self.facts6(link, tunnel, own) {
+        let facts = match facts(link, tunnel, own) {
             Ok(facts) => facts,
             Err(trouble) => {
                 found.troubles.push(format!("IPv6 pods are not carried: {trouble}"));
@@ -55,33 +55,6 @@ impl<S: LeaseStore> Node<S> {
         (desired.config.ipv6, desired.ipv6) = desired6(network, lease, &found.peers.usable, &facts);
         found.network = Some(Network6 { network, subnet: lease.subnet, mtu: facts.mtu });
         found
-    }
-
-    fn facts6(
-        &self,
-        link: &Link<'_>,
-        tunnel: Option<&Tunnel>,
-        own: &OwnLeases,
-    ) -> Result<HostFacts6, String> {
-        let Some(node) = link.uplink.address_v6 else {
-            let name = &link.uplink.name;
-            return Err(format!("{name} has no global IPv6 address; give it one"));
-        };
-        let Some(tunnel) = tunnel else {
-            return Err("they need a tunnel so far; use Backend.Type \"vxlan\"".to_owned());
-        };
-        if tunnel.overlay.kind == OverlayKind::Classic {
-            return Err("the overlay device was made by flannel and takes IPv4 alone; drain the \
-                        node and delete the device, or reboot"
-                .to_owned());
-        }
-        let vtep_mac = own.v6.as_ref().and_then(|lease| lease.backend.vtep_mac());
-        let vtep_mac = vtep_mac.ok_or("the node's own lease has no IPv6 VTEP MAC address")?;
-        let outer = link.mtu;
-        let mtu = outer.inside_ipv6_tunnel().map_err(|_| {
-            format!("an MTU of {outer} is too small for a tunnel over IPv6; use 1350 or more")
-        })?;
-        Ok(HostFacts6 { node, vtep_mac, mtu, hop_limit: Host::default_hop_limit() })
     }
 
     /// What the host stack needs to reach the IPv6 pod network.
@@ -139,6 +112,29 @@ impl Ipv6 {
             remedy: refused.why.remedy().to_owned(),
         }));
     }
+}
+
+/// What the host is like, or why it carries no IPv6 pods.
+fn facts(link: &Link<'_>, tunnel: Option<&Tunnel>, own: &OwnLeases) -> Result<HostFacts6, String> {
+    let Some(node) = link.uplink.address_v6 else {
+        let name = &link.uplink.name;
+        return Err(format!("{name} has no global IPv6 address; give it one"));
+    };
+    let Some(tunnel) = tunnel else {
+        return Err("they need a tunnel so far; use Backend.Type \"vxlan\"".to_owned());
+    };
+    if tunnel.overlay.kind == OverlayKind::Classic {
+        return Err("the overlay device was made by flannel and takes IPv4 alone; drain the \
+                    node and delete the device, or reboot"
+            .to_owned());
+    }
+    let vtep_mac = own.v6.as_ref().and_then(|lease| lease.backend.vtep_mac());
+    let vtep_mac = vtep_mac.ok_or("the node's own lease has no IPv6 VTEP MAC address")?;
+    let outer = link.mtu;
+    let mtu = outer.inside_ipv6_tunnel().map_err(|_| {
+        format!("an MTU of {outer} is too small for a tunnel over IPv6; use 1350 or more")
+    })?;
+    Ok(HostFacts6 { node, vtep_mac, mtu, hop_limit: Host::default_hop_limit() })
 }
 
 fn is_there(ifindex: u32) -> bool {

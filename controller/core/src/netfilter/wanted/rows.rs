@@ -34,9 +34,9 @@ pub(super) fn postrouting(wanted: &Masquerade) -> Vec<Rule> {
     ];
     rules.extend(wanted.settings.exempt.iter().map(|net| exempt(network, *net)));
     let outside = [source(network, false), destination(multicast(wanted), true)];
-    rules.extend(masquerade(wanted, outside, "pods to the world"));
+    rules.extend(masquerade(wanted, &outside, "pods to the world"));
     let remote = [source(network, true), destination(network, false)];
-    rules.extend(masquerade(wanted, remote, "the world to other nodes' pods"));
+    rules.extend(masquerade(wanted, &remote, "the world to other nodes' pods"));
     rules
 }
 
@@ -107,7 +107,7 @@ fn exempt(network: IpNet, net: IpNet) -> Rule {
 }
 
 /// UDP first, because its ports are chosen where there is a tunnel; then everything else.
-fn masquerade(wanted: &Masquerade, ends: [Match; 2], what: &str) -> Vec<Rule> {
+fn masquerade(wanted: &Masquerade, ends: &[Match; 2], what: &str) -> Vec<Rule> {
     let random_fully = wanted.settings.random_fully;
     let udp = wanted.settings.tunnel_port.map(|port| {
         let action = Action::Masquerade { random_fully, ports: Some(ports(port)) };
