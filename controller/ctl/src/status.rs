@@ -122,7 +122,7 @@ fn print(status: &Status) {
     );
     line("network", format!("{}, this node {}", agent.network, agent.subnet));
     if let Some(subnet) = &agent.subnet6 {
-        line("", format!("{subnet}: leased and published, IPv6 is not forwarded yet"));
+        line("", format!("this node {subnet}"));
     }
     let uplink = &agent.uplink;
     line("uplink", format!("{} {} MTU {}", uplink.name, uplink.address, uplink.mtu));

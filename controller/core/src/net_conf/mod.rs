@@ -78,7 +78,8 @@ pub struct NetConf {
     /// Where pods keep their own address, besides the pod network: of both families, host bits
     /// zero, in the order in which they were written, none twice.
     pub non_masquerade: Vec<IpNet>,
-    /// The IPv6 pod network of a dual-stack cluster: leased and published, not forwarded yet.
+    /// The IPv6 pod network of a dual-stack cluster: carried where it has a tunnel and
+    /// its nodes have IPv6 addresses.
     pub ipv6_network: Option<Ipv6Net>,
     /// How packets get from node to node.
     pub backend: Backend,
@@ -142,7 +143,7 @@ impl fmt::Display for FastPath {
 }
 
 fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetConfError> {
-    let ipv6_network = families(fields, warnings)?;
+    let ipv6_network = families(fields)?;
     let enable_nftables = fields.flag("EnableNFTables")?.unwrap_or(false);
     if enable_nftables {
         let text = "EnableNFTables = true has no effect: rules are nf_tables' wherever the kernel \
@@ -161,10 +162,7 @@ fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetC
 }
 
 /// The IPv6 network, if the family is on.
-fn families(
-    fields: &Fields<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Ipv6Net>, NetConfError> {
+fn families(fields: &Fields<'_>) -> Result<Option<Ipv6Net>, NetConfError> {
     let ipv4 = fields.flag("EnableIPv4")?.unwrap_or(true);
     let ipv6 = fields.flag("EnableIPv6")?.unwrap_or(false);
     if !ipv4 {
@@ -181,9 +179,6 @@ fn families(
     if !ipv6 {
         return Ok(None);
     }
-    let text =
-        "EnableIPv6 = true: IPv6 leases are published and read, pods get IPv4 addresses only";
-    warnings.push(format!("net-conf: {text}"));
     let fix = "write it like \"2001:cafe:42::/56\", or remove EnableIPv6";
     network.map(Some).ok_or(NetConfError::Missing { key: "IPv6Network", fix })
 }

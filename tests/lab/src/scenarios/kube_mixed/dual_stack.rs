@@ -139,7 +139,11 @@ fn half_a_peer_is_a_peer(admin: &Client, member: &KubeMember) -> Result<()> {
             Ok(member.node.peer_rows()?.contains_key(&subnet.network()))
         })?;
     }
-    let unreadable = &member.state()?["unreadable"];
-    ensure!(unreadable.to_string().contains("broken"), "said of the broken half: {unreadable}");
-    Ok(())
+    // The state file is written at the end of the pass that filled the table.
+    let mut unreadable = String::new();
+    eventually("the broken half is told of", SEEN, || {
+        unreadable = member.state()?["unreadable"].to_string();
+        Ok(unreadable.contains("broken"))
+    })
+    .with_context(|| format!("said of the broken half: {unreadable}"))
 }
