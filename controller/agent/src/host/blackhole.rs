@@ -6,14 +6,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
-};
+use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteType};
 use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 
 use super::error::errno;
-use super::routes::PROTOCOL;
+use super::routes::{Ends, PROTOCOL};
 use super::{Host, HostError};
 
 /// How it stands with the route.
@@ -104,15 +102,6 @@ fn message(subnet: IpNet) -> RouteMessage {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "netlink's attributes are an open set: what is not asked for is passed over"
-)]
 fn destination(route: &RouteMessage) -> Option<IpNet> {
-    let address = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(ip)) => Some((*ip).into()),
-        RouteAttribute::Destination(RouteAddress::Inet6(ip)) => Some((*ip).into()),
-        _ => None,
-    })?;
-    IpNet::new(address, route.header.destination_prefix_length).ok()
+    Ends::read(route).destination
 }

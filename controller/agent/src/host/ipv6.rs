@@ -5,24 +5,19 @@
 //! no twin. What a tunnel over IPv6 costs more than one over IPv4 is the
 //! route's MTU, which the kernel heeds when it forwards as when it sends.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "netlink's attributes are an open set: what is not asked for is passed over"
-)]
-
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
 use ipnet::Ipv6Net;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric};
 use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 use tartan_common::Mtu;
 
 use super::error::errno;
-use super::routes::{PROTOCOL, says_the_same};
+use super::routes::{Ends, PROTOCOL, says_the_same};
 use super::{Host, HostError};
 
 /// The gateway of the pod network's route: one neighbour for all of it, as
@@ -143,13 +138,8 @@ impl Host {
 }
 
 fn host_route(message: &RouteMessage) -> Option<(Ipv6Addr, u32)> {
-    let (mut address, mut ifindex) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = Some(*ip),
-            RouteAttribute::Oif(index) => ifindex = Some(*index),
-            _ => {}
-        }
+    match Ends::read(message).single()? {
+        (IpAddr::V6(address), ifindex) => Some((address, ifindex)),
+        (IpAddr::V4(_), _) => None,
     }
-    (message.header.destination_prefix_length == 128).then_some((address?, ifindex?))
 }

@@ -5,24 +5,17 @@
 //! somebody deletes comes back, one that nobody needs any more goes; routes
 //! without our mark are replaced where they say the same and left alone elsewhere.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "netlink's attributes are an open set: what is not asked for is passed over"
-)]
-
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use ipnet::Ipv4Net;
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
-};
+use ipnet::{IpNet, Ipv4Net};
+use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteType};
 use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 
 use super::error::errno;
-use super::routes::PROTOCOL;
+use super::routes::{Ends, PROTOCOL, v4};
 use super::{Host, HostError};
 
 /// Requests under way at once.
@@ -117,18 +110,11 @@ impl Found {
         let is_ours = header.protocol == PROTOCOL
             && header.kind == RouteType::Unicast
             && header.table == RouteHeader::RT_TABLE_MAIN;
-        let (mut destination, mut gateway, mut ifindex) = (None, None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(ip)) => destination = Some(*ip),
-                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some(*ip),
-                RouteAttribute::Oif(index) => ifindex = Some(*index),
-                _ => {}
-            }
-        }
-        let destination = Ipv4Net::new(destination?, header.destination_prefix_length).ok()?;
+        let ends = Ends::read(&message);
+        let IpNet::V4(destination) = ends.destination? else { return None };
+        let way = (ends.gateway.and_then(v4), ends.ifindex);
         let is_part = destination != network && network.contains(&destination);
-        (is_ours && is_part).then_some(Self { destination, way: (gateway, ifindex), message })
+        (is_ours && is_part).then_some(Self { destination, way, message })
     }
 }
 

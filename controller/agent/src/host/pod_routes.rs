@@ -1,19 +1,15 @@
 //! The routes to this node's pods: made by the CNI plugin, repaired here.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "netlink's attributes and errors are an open set: what is not asked for is passed over"
-)]
-
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope};
+use netlink_packet_route::route::{RouteMessage, RouteScope};
 use rtnetlink::RouteMessageBuilder;
 
 use nix::libc;
 
 use super::error::errno;
+use super::routes::{Ends, v4};
 use super::{Host, HostError};
 
 impl Host {
@@ -54,13 +50,6 @@ impl Host {
 
 /// The pod and the interface that a route to a single address leads to.
 pub(super) fn host_route(message: &RouteMessage) -> Option<(Ipv4Addr, u32)> {
-    let (mut address, mut ifindex) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = Some(*ip),
-            RouteAttribute::Oif(index) => ifindex = Some(*index),
-            _ => {}
-        }
-    }
-    (message.header.destination_prefix_length == 32).then_some((address?, ifindex?))
+    let (address, ifindex) = Ends::read(message).single()?;
+    Some((v4(address)?, ifindex))
 }

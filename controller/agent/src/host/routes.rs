@@ -5,10 +5,10 @@
     reason = "netlink's attributes and errors are an open set: what is not asked for is passed over"
 )]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::TryStreamExt as _;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
@@ -125,18 +125,62 @@ impl Host {
     }
 }
 
-fn read_route(message: &RouteMessage) -> Option<RouteTo> {
-    let mut ifindex = None;
-    let (mut gateway, mut source) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => ifindex = Some(*index),
-            RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some(*ip),
-            RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => source = Some(*ip),
-            _ => {}
+/// What a route's message says of its ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ends {
+    /// The default route has none.
+    pub(super) destination: Option<IpNet>,
+    pub(super) gateway: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
+    /// Several next hops have none.
+    pub(super) ifindex: Option<u32>,
+}
+
+impl Ends {
+    pub(super) fn read(message: &RouteMessage) -> Self {
+        let mut ends = Self::default();
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(to) => {
+                    let len = message.header.destination_prefix_length;
+                    ends.destination = address(to).and_then(|ip| IpNet::new(ip, len).ok());
+                }
+                RouteAttribute::Gateway(via) => ends.gateway = address(via),
+                RouteAttribute::PrefSource(from) => ends.source = address(from),
+                RouteAttribute::Oif(index) => ends.ifindex = Some(*index),
+                _ => {}
+            }
         }
+        ends
     }
-    Some(RouteTo { ifindex: ifindex?, gateway, source })
+
+    /// The single address that the route is for, and the interface that it leads to.
+    pub(super) fn single(self) -> Option<(IpAddr, u32)> {
+        let to = self.destination.filter(|to| to.prefix_len() == to.max_prefix_len())?;
+        Some((to.addr(), self.ifindex?))
+    }
+}
+
+fn address(one: &RouteAddress) -> Option<IpAddr> {
+    match one {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+/// The IPv4 address, if it is one.
+pub(super) fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn read_route(message: &RouteMessage) -> Option<RouteTo> {
+    let ends = Ends::read(message);
+    let (gateway, source) = (ends.gateway.and_then(v4), ends.source.and_then(v4));
+    Some(RouteTo { ifindex: ends.ifindex?, gateway, source })
 }
 
 /// Whether the kernel's route has everything that the wanted one says.

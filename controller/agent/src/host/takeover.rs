@@ -14,15 +14,15 @@
 use std::net::Ipv4Addr;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use nix::libc;
 use tartan_core::PodCidr;
 
 use super::error::errno;
-use super::routes::PROTOCOL;
+use super::routes::{Ends, PROTOCOL, v4};
 use super::{Host, HostError, NETWORK_GATEWAY};
 
 /// Requests under way at once.
@@ -82,18 +82,10 @@ impl Route {
         if !is_plain {
             return None;
         }
-        let (mut destination, mut gateway, mut ifindex) = (None, None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(ip)) => destination = Some(*ip),
-                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some(*ip),
-                RouteAttribute::Oif(index) => ifindex = Some(*index),
-                _ => {}
-            }
-        }
-        let destination = Ipv4Net::new(destination?, header.destination_prefix_length).ok()?;
-        let message = message.clone();
-        Some(Self { destination, gateway: gateway?, ifindex: ifindex?, message })
+        let ends = Ends::read(message);
+        let IpNet::V4(destination) = ends.destination? else { return None };
+        let (gateway, ifindex) = (ends.gateway.and_then(v4)?, ends.ifindex?);
+        Some(Self { destination, gateway, ifindex, message: message.clone() })
     }
 
     /// Ours, for the whole pod network.

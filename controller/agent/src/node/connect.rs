@@ -39,9 +39,36 @@ impl<S: LeaseStore> Node<S> {
         own: &OwnLeases,
         desired: &Desired,
     ) -> Result<()> {
-        let network = self.settings.conf.network();
-        let routes = &desired.routes;
-        let changes = self.host.ensure_peer_routes(network, routes, link.uplink.ifindex).await?;
+        // What an agent with another backend left is looked for once.
+        let is_first = self.last.is_none();
+        if is_first || self.settings.conf.backend.is_direct() {
+            self.route_to_peers(link, desired).await?;
+        }
+        // The pods' routes hang on the gateway's address: it has its new place before it loses
+        // the old one.
+        if let Some(tunnel) = tunnel {
+            self.connect_tunnel(tunnel, own).await?;
+        }
+        if is_first || tunnel.is_none() {
+            let network = self.settings.conf.network();
+            let gateway = tunnel.is_none().then(|| own.v4.subnet.gateway());
+            if self.host.ensure_gateway(network, gateway).await? {
+                info!(?gateway, "changed the gateway's address on the loopback device");
+            }
+        }
+        if is_first {
+            let name = tunnel.map(|tunnel| tunnel.spec.name.as_str());
+            for device in self.host.remove_overlays_but(name).await? {
+                info!(device, "removed an overlay device that nothing needs any more");
+            }
+        }
+        Ok(())
+    }
+
+    /// The host stack's routes to nodes that are reached without a tunnel.
+    async fn route_to_peers(&self, link: &Link<'_>, desired: &Desired) -> Result<()> {
+        let (network, uplink) = (self.settings.conf.network(), link.uplink.ifindex);
+        let changes = self.host.ensure_peer_routes(network, &desired.routes, uplink).await?;
         if changes != RouteChanges::default() {
             info!(
                 added = changes.added,
@@ -49,14 +76,7 @@ impl<S: LeaseStore> Node<S> {
                 "changed the routes to nodes that are reached without a tunnel"
             );
         }
-        let gateway = tunnel.is_none().then(|| own.v4.subnet.gateway());
-        if self.host.ensure_gateway(network, gateway).await? {
-            info!(?gateway, "changed the gateway's address on the loopback device");
-        }
-        match tunnel {
-            Some(tunnel) => self.connect_tunnel(tunnel, own).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn connect_tunnel(&self, tunnel: &Tunnel, own: &OwnLeases) -> Result<()> {

@@ -43,17 +43,13 @@ impl Tunnel {
 }
 
 impl<S: LeaseStore> Node<S> {
-    /// The overlay device, where there shall be one; one of ours that nobody needs goes.
+    /// The overlay device, where there shall be one.
     pub(super) async fn ensure_tunnel(
         &self,
         own: &OwnLeases,
         link: &Link<'_>,
     ) -> Result<Option<Tunnel>> {
         let spec = spec(&self.settings, own, link)?;
-        let name = spec.as_ref().map(|spec| spec.name.as_str());
-        for device in self.host.remove_overlays_but(name).await? {
-            info!(device, "removed an overlay device that nothing needs any more");
-        }
         let Some(spec) = spec else {
             return Ok(None);
         };

@@ -28,6 +28,7 @@ pub(super) static SCENARIOS: &[Entry] = &[
     Entry::new("direct::what_is_deleted_comes_back", repairs).within(120),
     Entry::new("direct::strangers_are_refused", strangers),
     Entry::new("direct::backends_change_in_a_live_cluster", backends_change).within(120),
+    Entry::new("direct::neighbours_do_not_notice_a_change_of_backend", neighbours),
     Entry::new("direct::direct_routing_follows_the_underlay", underlay::follows).within(120),
     Entry::new("direct::beside_flannels_host_gw", |s| beside_flannel::run(s, "host-gw", false))
         .within(120)
@@ -224,5 +225,32 @@ fn backends_change(scenario: &mut Scenario) -> Result<()> {
     for report in probe.stop()? {
         ensure!(report.lost == 0 && report.refused == 0, "packets were lost: {report:?}");
     }
+    Ok(())
+}
+
+/// vxlan, then host-gw, then back on one node: its pods, whose packets go through the host stack,
+/// lose nothing when the gateway's address moves and the overlay device goes and comes.
+fn neighbours(scenario: &mut Scenario) -> Result<()> {
+    let lab = scenario.lab(Wire::Offloaded)?;
+    let mut cluster = super::fast_share::cluster(&lab, 1, 2, &net_conf("off", VXLAN))?;
+    let _servers = cluster.servers()?;
+    let member = &mut cluster.members[0];
+    let to = member.pods[1].address()?.into();
+    let probe = traffic::udp_probe(&member.pods[0], &[to], 1000, 120.0)?;
+    for (backend, has_device) in [(HOST_GW, false), (VXLAN, true)] {
+        member.node.write(NET_CONF, &net_conf("off", backend))?;
+        member.stop_agent(Signal::SIGTERM)?;
+        member.restart_agent(&[])?;
+        let there = member.node.succeeds("ip link show flannel.1")?;
+        ensure!(there == has_device, "{backend}: an overlay device: {there}");
+        let on_lo = member.node.run("ip address show lo")?.contains("10.244.");
+        ensure!(on_lo != has_device, "{backend}: the gateway on lo: {on_lo}");
+    }
+    let report = probe.stop()?;
+    scenario.note(format!("{report:?}"));
+    ensure!(
+        report.iter().all(|one| one.lost + one.refused == 0 && one.received > 100),
+        "{report:?}"
+    );
     Ok(())
 }
