@@ -18,6 +18,7 @@
 //! | [`reason`], [`path`], [`event`] | what is counted, with captions |
 //! | [`features`] | what a kernel may lack |
 //! | [`flow`], [`gate`] | which flows may skip the host stack |
+//! | [`marked`] | one packet that is followed through the programs |
 //! | [`tunnel`] | emitting and accepting tunnel packets |
 //! | [`hook`] | one decision function per hook |
 
@@ -38,6 +39,7 @@ pub mod features;
 pub mod flow;
 pub mod gate;
 pub mod hook;
+pub mod marked;
 pub mod path;
 pub mod reason;
 mod table;

@@ -45,6 +45,8 @@ mod pod_ingress;
 mod uplink_egress;
 #[cfg(target_arch = "bpf")]
 mod uplink_ingress;
+#[cfg(target_arch = "bpf")]
+mod window;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -4,6 +4,7 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tartan_common::hook::{self, OverlayEgress};
+use tartan_common::marked::Hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
@@ -17,7 +18,7 @@ const PEEK: usize = 42;
 /// The host stack sent a packet to the pod network.
 #[classifier]
 pub(crate) fn overlay_egress(ctx: TcContext) -> i32 {
-    let Some((packet, config)) = meet(ctx, PEEK) else {
+    let Some((packet, config)) = meet(ctx, PEEK, Hook::OverlayEgress) else {
         return NEXT;
     };
     let meta = packet.meta();

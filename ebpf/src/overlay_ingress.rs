@@ -4,6 +4,7 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tartan_common::hook::{self, OverlayIngress};
+use tartan_common::marked::Hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
@@ -17,7 +18,7 @@ const PEEK: usize = 42;
 /// A packet came up from the overlay device.
 #[classifier]
 pub(crate) fn overlay_ingress(ctx: TcContext) -> i32 {
-    let Some((packet, config)) = meet(ctx, PEEK) else {
+    let Some((packet, config)) = meet(ctx, PEEK, Hook::OverlayIngress) else {
         return NEXT;
     };
     let meta = packet.meta();

@@ -1,16 +1,17 @@
 //! The packet as the programs see it: the only place that touches its bytes.
 
-use core::ptr::NonNull;
-
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
 use tartan_common::abi::{Counted, NodeConfig};
 use tartan_common::event::Event;
 use tartan_common::hook::Meta;
+use tartan_common::marked::Hook;
 use tartan_common::wire::Frame;
 
+use crate::log::{self, Followed};
 use crate::maps::{config, count};
+use crate::window::{Bytes, window, window_mut};
 
 /// A frame addressed to this station (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
@@ -18,14 +19,20 @@ const PACKET_HOST: u32 = 0;
 /// A packet at a tc hook.
 pub(crate) struct Packet {
     ctx: TcContext,
+    /// Whether this is the packet that is traced.
+    pub(crate) followed: Followed,
 }
 
 /// A packet at a hook, its first `peek` bytes readable (or all, if it is
 /// shorter), and the node's configuration. `None` leaves the packet to the
-/// host stack, and an event says why.
+/// host stack, and an event says why. `hook` is what a trace calls the program.
 #[inline(always)]
-pub(crate) fn meet(ctx: TcContext, peek: usize) -> Option<(Packet, &'static NodeConfig)> {
-    let packet = Packet { ctx };
+pub(crate) fn meet(
+    ctx: TcContext,
+    peek: usize,
+    hook: Hook,
+) -> Option<(Packet, &'static NodeConfig)> {
+    let mut packet = Packet { ctx, followed: Followed::default() };
     let Some(config) = config() else {
         count(Counted::Event(Event::NotConfigured), 0);
         return None;
@@ -34,6 +41,7 @@ pub(crate) fn meet(ctx: TcContext, peek: usize) -> Option<(Packet, &'static Node
         count(Counted::Event(Event::PullFailed), 0);
         return None;
     }
+    packet.followed = log::met(&packet, hook);
     Some((packet, config))
 }
 
@@ -92,7 +100,7 @@ impl Packet {
     /// Whether `bytes` of the frame, or all of it, can be read directly.
     #[inline(always)]
     fn has_linear(&self, bytes: usize) -> bool {
-        let (start, end) = self.bounds();
+        let Bytes { start, end } = self.bounds();
         start + bytes <= end
     }
 
@@ -111,9 +119,7 @@ impl Packet {
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the bytes belong to the kernel's packet, not to self")]
     pub(crate) fn window_mut<const N: usize>(&self, at: usize) -> Option<&mut [u8; N]> {
-        let start = self.checked::<N>(at)?;
-        // SAFETY: the bytes lie between data and data_end, as `checked` made sure.
-        Some(unsafe { &mut *start.as_ptr() })
+        window_mut(self.bounds(), at)
     }
 
     /// The 16 bits at an offset that the verifier cannot know.
@@ -127,32 +133,17 @@ impl Packet {
         (failed == 0).then(|| u16::from_be_bytes(bytes))
     }
 
-    /// Where `N` bytes from `at` on are, if they are all there.
     #[inline(always)]
-    fn checked<const N: usize>(&self, at: usize) -> Option<NonNull<[u8; N]>> {
-        let (start, end) = self.bounds();
-        if start + at + N > end {
-            return None;
-        }
-        let address = start + at;
-        // SAFETY: a packet never lies at address zero. Without this line the compiler compares
-        // the pointer with zero again, which the verifier forbids without CAP_PERFMON.
-        unsafe { core::hint::assert_unchecked(address != 0) };
-        NonNull::new(address as *mut [u8; N])
-    }
-
-    #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
+    fn bounds(&self) -> Bytes {
         // SAFETY: the context outlives the program.
-        unsafe { ((*self.skb()).data as usize, (*self.skb()).data_end as usize) }
+        let skb = unsafe { &*self.skb() };
+        Bytes { start: skb.data as usize, end: skb.data_end as usize }
     }
 }
 
 impl Frame for Packet {
     #[inline(always)]
     fn window<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
-        let start = self.checked::<N>(at)?;
-        // SAFETY: the bytes lie between data and data_end, as `checked` made sure.
-        Some(unsafe { &*(start.as_ptr().cast_const()) })
+        window(self.bounds(), at)
     }
 }

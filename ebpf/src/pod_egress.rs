@@ -7,6 +7,7 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tartan_common::hook::{self, PodEgress};
+use tartan_common::marked::Hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, EncapError, NEXT};
@@ -21,7 +22,7 @@ const PEEK: usize = 42;
 /// A pod sent a packet.
 #[classifier]
 pub(crate) fn pod_egress(ctx: TcContext) -> i32 {
-    let Some((packet, config)) = meet(ctx, PEEK) else {
+    let Some((packet, config)) = meet(ctx, PEEK, Hook::PodEgress) else {
         return NEXT;
     };
     let meta = packet.meta();

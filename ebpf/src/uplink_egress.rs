@@ -4,6 +4,7 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use tartan_common::hook::{self, UplinkEgress};
+use tartan_common::marked::Hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
@@ -16,7 +17,7 @@ const PEEK: usize = 42;
 /// A frame leaves.
 #[classifier]
 pub(crate) fn uplink_egress(ctx: TcContext) -> i32 {
-    let Some((packet, config)) = meet(ctx, PEEK) else {
+    let Some((packet, config)) = meet(ctx, PEEK, Hook::UplinkEgress) else {
         return NEXT;
     };
     match hook::uplink_egress(&packet, &packet.meta(), config, &Tables) {

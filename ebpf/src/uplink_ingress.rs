@@ -11,6 +11,7 @@ use tartan_common::Mac;
 use tartan_common::abi::NodeConfig;
 use tartan_common::gate;
 use tartan_common::hook::{self, UplinkIngress};
+use tartan_common::marked::Hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
@@ -26,7 +27,7 @@ const PEEK: usize = 98;
 #[classifier]
 #[inline(always)]
 pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
-    let Some((packet, config)) = meet(ctx, PEEK) else {
+    let Some((packet, config)) = meet(ctx, PEEK, Hook::UplinkIngress) else {
         return NEXT;
     };
     let meta = packet.meta();

@@ -127,11 +127,12 @@ fn name(slot: u32) -> Option<&'static str> {
     reasons.chain(paths).find(|(number, _)| *number == slot).map(|(_, name)| name)
 }
 
-fn protocol_name(number: &str) -> &str {
+pub(crate) fn protocol_name(number: &str) -> &str {
     match number {
         "1" => "ICMP",
         "6" => "TCP",
         "17" => "UDP",
+        "58" => "ICMPv6",
         other => other,
     }
 }

@@ -8,6 +8,7 @@ mod log;
 mod paths;
 mod peers;
 mod status;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,9 @@ enum Command {
     /// What would become of a packet and why: which program meets it, which peer it goes to.
     /// Sends nothing. Exit code 1 when it would be dropped.
     Explain(explain::Options),
+    /// Sends one marked packet and tells which programs it meets, and what they do with it. Swaps
+    /// the programs as `log` does. Exit code 1 when it is dropped or never seen.
+    Trace(trace::Options),
     /// Logs packets by what becomes of them, until Ctrl-C. Swaps in a build of the programs
     /// that can log, and the usual one back at the end; no packet is lost.
     Log(log::Selection),
@@ -70,8 +74,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { output, command } = Arguments::parse();
-    // These two have something to put right before they end.
-    if !matches!(command, Command::Log(_) | Command::Test(_)) {
+    // These have something to put right before they end.
+    if !matches!(command, Command::Log(_) | Command::Trace(_) | Command::Test(_)) {
         end_with_the_reader();
     }
     match run(output, &command) {
@@ -96,6 +100,7 @@ fn run(output: Format, command: &Command) -> Result<ExitCode> {
         Command::Drops { all } => drops::run(output, *all),
         Command::Paths => paths::run(output),
         Command::Explain(options) => explain::run(output, options),
+        Command::Trace(options) => trace::run(output, options),
         Command::Log(selection) => log::run(selection),
         Command::InstallCni(wanted) => install::run(output, wanted),
         Command::Cleanup { dry_run } => cleanup::run(output, *dry_run),

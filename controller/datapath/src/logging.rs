@@ -1,5 +1,5 @@
-//! Packet logging: the debugging build of the programs, swapped in for as
-//! long as somebody reads its log.
+//! Packet logging and tracing: the debugging build of the programs, swapped in
+//! for as long as somebody reads its log.
 //!
 //! The production build pays nothing for it. Whoever logs holds a lock that
 //! keeps the agent from bringing the production build back at once; if the
@@ -7,10 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
-use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::SchedClassifier;
+use aya::{Ebpf, Pod};
 use tartan_common::abi::Counted;
+use tartan_common::marked::Traced;
 
 use crate::clsact;
 use crate::error::DatapathError;
@@ -38,15 +39,32 @@ impl Logging {
     /// # Errors
     /// When the agent did not run since boot, somebody else logs, or the kernel refuses.
     pub fn start(what: &[Counted]) -> Result<Self, DatapathError> {
+        let masks = what.iter().map(|one| (one.slot(), 1));
+        Self::with(|ebpf| fill::<u32>(ebpf, "LOG_MASK", masks))
+    }
+
+    /// Swaps the debugging build in and follows one packet.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn follow(packet: Traced) -> Result<Self, DatapathError> {
+        let words = [packet.on, packet.mark, packet.source, packet.destination];
+        Self::with(|ebpf| fill::<[u32; 4]>(ebpf, "TRACED", [(0, words)]))
+    }
+
+    fn with(
+        switch_on: impl FnOnce(&mut Ebpf) -> Result<(), DatapathError>,
+    ) -> Result<Self, DatapathError> {
         if is_active() {
             return Err(DatapathError::Kernel {
                 what: "cannot log packets".to_owned(),
-                cause: "another `tartanctl log` runs on this node; stop it first".to_owned(),
+                cause: "another `tartanctl log` or `trace` runs on this node; stop it first"
+                    .to_owned(),
             });
         }
         let lock = pins::lock(&pins::programs())?;
         let mut ebpf = load(logging_object(), None, features_in_use()?)?;
-        switch_on(&mut ebpf, what)?;
+        switch_on(&mut ebpf)?;
         for name in ProgramName::ALL {
             program(&mut ebpf, name)?;
         }
@@ -88,15 +106,19 @@ impl Drop for Logging {
     }
 }
 
-fn switch_on(ebpf: &mut Ebpf, what: &[Counted]) -> Result<(), DatapathError> {
+fn fill<T: Pod>(
+    ebpf: &mut Ebpf,
+    map: &str,
+    values: impl IntoIterator<Item = (u32, T)>,
+) -> Result<(), DatapathError> {
     let failed = |cause: String| DatapathError::Kernel {
         what: "cannot choose what is logged".to_owned(),
         cause,
     };
-    let map = ebpf.map_mut("LOG_MASK").ok_or_else(|| failed("the map is missing".to_owned()))?;
-    let mut mask: Array<_, u32> = map.try_into().map_err(|e| failed(format!("{e}")))?;
-    for one in what {
-        mask.set(one.slot(), 1, 0).map_err(|e| failed(e.to_string()))?;
+    let map = ebpf.map_mut(map).ok_or_else(|| failed(format!("the map {map} is missing")))?;
+    let mut map: Array<_, T> = map.try_into().map_err(|e| failed(format!("{e}")))?;
+    for (slot, value) in values {
+        map.set(slot, value, 0).map_err(|e| failed(e.to_string()))?;
     }
     Ok(())
 }

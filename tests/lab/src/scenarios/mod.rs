@@ -45,6 +45,7 @@ mod repairs;
 mod services;
 mod source_check_sender;
 mod takeover_device;
+mod traced;
 mod uplinks;
 mod wire_equality;
 
@@ -69,6 +70,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     repairs::SCENARIOS,
     netfilter::SCENARIOS,
     operator::SCENARIOS,
+    traced::SCENARIOS,
     source_check_sender::SCENARIOS,
     outer_fragments::SCENARIOS,
     services::SCENARIOS,
