@@ -24,5 +24,9 @@ crate::table::counted! {
             "the agent has not written this node's configuration yet: the host stack handles the packet";
         CsumLevelFailed = 9: "csum-level-failed",
             "bpf_csum_level failed after decapsulation: the pod verifies the checksum itself";
+        XdpDecapsulated = 10: "xdp-decapsulated",
+            "a frame was decapsulated by the XDP program, before GRO";
+        XdpDisowned = 11: "xdp-disowned",
+            "a frame from the wire carried this node's VTEP MAC as its Ethernet source: it lost it";
     }
 }

@@ -46,6 +46,8 @@ mod uplink_egress;
 #[cfg(target_arch = "bpf")]
 mod uplink_ingress;
 #[cfg(target_arch = "bpf")]
+mod uplink_xdp;
+#[cfg(target_arch = "bpf")]
 mod window;
 
 #[cfg(not(target_arch = "bpf"))]

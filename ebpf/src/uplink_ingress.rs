@@ -45,6 +45,12 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
             actions::into_pod(&packet, pod, tos, Path::UplinkPodFast)
         }
         UplinkIngress::Stack(tag, tos) => to_stack(&packet, config, tag, tos),
+        // A packet that needs no device's help: there are no traces of the tunnel on it.
+        UplinkIngress::BarePod(pod) if has(Feature::RedirectPeer) => {
+            actions::into_pod(&packet, pod, None, Path::UplinkPodFast)
+        }
+        UplinkIngress::BarePod(_) => bare_to_stack(&packet, config, gate::ACCEPTED),
+        UplinkIngress::BareStack(tag) => bare_to_stack(&packet, config, tag),
         UplinkIngress::LinkPod(_) if !has(Feature::RedirectPeer) => {
             packet.set_tag(gate::ACCEPTED);
             actions::pass(&packet, Path::LinkToStack)
@@ -70,6 +76,17 @@ fn to_stack(packet: &Packet, config: &NodeConfig, tag: u16, tos: Option<u8>) -> 
         return to_device(packet, tag);
     }
     packet.set_tag(tag);
+    onto_overlay(packet, config, tos)
+}
+
+#[inline(always)]
+fn bare_to_stack(packet: &Packet, config: &NodeConfig, tag: u16) -> i32 {
+    packet.set_tag(tag);
+    onto_overlay(packet, config, None)
+}
+
+#[inline(always)]
+fn onto_overlay(packet: &Packet, config: &NodeConfig, tos: Option<u8>) -> i32 {
     if !actions::rewrite(packet, Mac::default(), config.vtep_mac, tos, false) {
         return actions::lost();
     }

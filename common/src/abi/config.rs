@@ -10,7 +10,7 @@ use crate::{Mac, NetAddr};
 pub const CONFIG_SLOTS: u32 = 3;
 
 /// Bytes of slot 0 behind the number.
-pub const CONFIG_SLOT_PADDING: usize = 148;
+pub const CONFIG_SLOT_PADDING: usize = 156;
 
 /// When a flow may skip the host stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,21 @@ pub enum SourceCheck {
     Strict = 0,
     /// Any.
     Sender = 1,
+}
+
+/// How far the XDP program on the uplink is trusted with the tunnel.
+///
+/// It changes one step at a time, so that no packet that one program left for the other is
+/// misunderstood: `Off`, `On` once it is attached, `Leaving`, detached, `Off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum XdpStage {
+    /// It decapsulates nothing, and nothing is taken for decapsulated by it.
+    Off = 0,
+    /// It decapsulates.
+    On = 1,
+    /// It decapsulates nothing any more; what it decapsulated is still under way.
+    Leaving = 2,
 }
 
 abi! {
@@ -106,6 +121,10 @@ abi! {
         pub vtep_mac: Mac,
         /// Fingerprint of the netfilter rules that the mode rests on; the programs do not read it.
         pub rules: u32,
+        /// [`XdpStage`] as a number.
+        pub xdp: u32,
+        /// Zero.
+        pub reserved: u32,
         /// What belongs to IPv6 alone.
         pub ipv6: Ipv6Config,
     }
@@ -126,6 +145,20 @@ impl NodeConfig {
     #[must_use]
     pub const fn has_tunnel(&self) -> bool {
         self.port != 0
+    }
+
+    /// Whether the XDP program decapsulates.
+    #[inline(always)]
+    #[must_use]
+    pub const fn xdp_decapsulates(&self) -> bool {
+        self.xdp == XdpStage::On as u32
+    }
+
+    /// Whether packets may arrive that the XDP program decapsulated.
+    #[inline(always)]
+    #[must_use]
+    pub const fn xdp_is_trusted(&self) -> bool {
+        self.xdp != XdpStage::Off as u32
     }
 
     /// Whether any inner source is accepted from a known sender.

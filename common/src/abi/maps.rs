@@ -7,7 +7,7 @@ use super::{
 
 /// Number of the layout as a whole. A change of any key, value, name or kind
 /// raises it; the agent refuses to adopt pinned maps of another number.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// One map as the documents show it.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ mod peer;
 mod pod;
 
 pub use config::{
-    CONFIG_SLOT_PADDING, CONFIG_SLOTS, ConfigSlot, FastPath, NodeConfig, SourceCheck,
+    CONFIG_SLOT_PADDING, CONFIG_SLOTS, ConfigSlot, FastPath, NodeConfig, SourceCheck, XdpStage,
 };
 pub use counter::{COUNTER_SLOTS, Counted, Tally};
 pub use flow::{FlowKey, FlowKey6, FlowState};

@@ -42,6 +42,8 @@ fn config(mode: FastPath, epoch: u32, on_until: u32) -> NodeConfig {
         port: 8472,
         vtep_mac: Mac::default(),
         rules: 0,
+        xdp: 0,
+        reserved: 0,
         ipv6: Ipv6Config::NONE,
     }
 }

@@ -11,6 +11,7 @@ mod pod_egress;
 mod pod_ingress;
 mod uplink_egress;
 mod uplink_ingress;
+mod uplink_xdp;
 
 pub use ipv6::{
     Maps6, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkIngress6, ether_type,
@@ -22,6 +23,7 @@ pub use pod_egress::{PodEgress, pod_egress};
 pub use pod_ingress::pod_ingress;
 pub use uplink_egress::{UplinkEgress, uplink_egress};
 pub use uplink_ingress::{UNJUDGED, UplinkIngress, uplink_ingress};
+pub use uplink_xdp::{UplinkXdp, uplink_xdp};
 
 use crate::NetAddr;
 use crate::abi::{FastPath, FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};

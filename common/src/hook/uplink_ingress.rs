@@ -7,8 +7,9 @@ use crate::flow::{Segment, classify};
 use crate::gate::{self, Way};
 use crate::reason::Reason;
 use crate::tunnel::{self, Accepted, Outer};
+use crate::wire::ethernet::EthernetHeader;
 use crate::wire::ipv4::Ipv4Header;
-use crate::wire::{Frame, INNER_AT, Inner};
+use crate::wire::{ETH_LEN, Frame, INNER_AT, Inner};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,10 @@ pub enum UplinkIngress<'m> {
     Pod(&'m PodEntry, Option<u8>),
     /// Decapsulated into the host stack, with this tag.
     Stack(u16, Option<u8>),
+    /// Decapsulated by the XDP program, into a pod.
+    BarePod(&'m PodEntry),
+    /// Decapsulated by the XDP program, into the host stack with this tag.
+    BareStack(u16),
     /// From a node on this link, without a tunnel, into a pod.
     LinkPod(&'m PodEntry),
     /// From a node on this link, without a tunnel, into the host stack with this tag.
@@ -50,6 +55,9 @@ pub fn uplink_ingress<'m, F: Frame + ?Sized, M: Maps>(
     // the packet to the kernel's device and its guard.
     if meta.in_vlan {
         return UplinkIngress::Foreign;
+    }
+    if config.xdp_is_trusted() && was_judged(frame, config) {
+        return bare(frame, config, maps);
     }
     let sender = |address: NetAddr| -> Option<NodeEntry> { maps.node(address).copied() };
     let ip = match tunnel::outer(frame, config, port_at) {
@@ -110,6 +118,31 @@ fn fast_pod<'m, M: Maps>(
     match origin(maps, config, segment) {
         Way::Fast => Some(pod),
         Way::Stack => None,
+    }
+}
+
+/// Whether the XDP program put its sign on the frame: it takes it off everybody else's.
+#[inline(always)]
+fn was_judged<F: Frame + ?Sized>(frame: &F, config: &NodeConfig) -> bool {
+    frame
+        .window::<ETH_LEN>(0)
+        .is_some_and(|eth| EthernetHeader::parse(eth).source == config.vtep_mac)
+}
+
+/// A packet that the XDP program accepted and decapsulated.
+#[inline(always)]
+fn bare<'m, F: Frame + ?Sized, M: Maps>(
+    frame: &F,
+    config: &NodeConfig,
+    maps: &'m M,
+) -> UplinkIngress<'m> {
+    let Some(ip) = ipv4(frame) else {
+        return UplinkIngress::Foreign;
+    };
+    let segment = classify(frame, &ip);
+    match fast_pod(config, maps, &ip, &segment) {
+        Some(pod) => UplinkIngress::BarePod(pod),
+        None => UplinkIngress::BareStack(tag_of(&segment)),
     }
 }
 

@@ -124,6 +124,9 @@ pub struct Flags {
     /// Swap in the programs of this binary even if those in the kernel are of the same build
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value = "false", value_parser = go_bool)]
     pub replace_programs: bool,
+    /// Decapsulate by XDP, in its driver, where the uplink has this name
+    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    pub xdp_iface: Vec<String>,
     /// flannel's etcd store: not built in
     #[arg(long, value_name = "LIST")]
     pub etcd_endpoints: Option<Ignored>,

@@ -141,6 +141,7 @@ fn settings(flags: &Flags, conf: NetConf, uplink: UplinkChoice, node_name: Strin
         last_known_file: Some(flags.last_known_file.clone()),
         cni_conf: cni_conf.map(|(source, target)| CniConf { source, target }),
         replace_programs: flags.replace_programs,
+        xdp_interfaces: flags.xdp_iface.clone(),
     }
 }
 

@@ -28,6 +28,16 @@ pub struct Settings {
     pub cni_conf: Option<CniConf>,
     /// Swap in this binary's programs even if the same build is pinned.
     pub replace_programs: bool,
+    /// Uplinks that get the XDP program, by name.
+    pub xdp_interfaces: Vec<String>,
+}
+
+impl Settings {
+    /// Whether an uplink of this name shall have the XDP program.
+    #[must_use]
+    pub fn wants_xdp(&self, uplink: &str) -> bool {
+        self.xdp_interfaces.iter().any(|name| name == uplink)
+    }
 }
 
 /// What is asked of the host's packet filter.

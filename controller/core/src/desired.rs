@@ -143,6 +143,8 @@ fn config(conf: &NetConf, own: &Lease, facts: &HostFacts, fast_path: abi::FastPa
         port: tunnel.map_or(0, |tunnel| tunnel.port),
         vtep_mac: facts.tunnel.map_or(Mac::default(), |tunnel| tunnel.vtep_mac),
         rules: 0,
+        xdp: 0,
+        reserved: 0,
         ipv6: abi::Ipv6Config::NONE,
     }
 }

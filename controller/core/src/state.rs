@@ -30,6 +30,9 @@ pub struct AgentState {
     pub problems: Vec<String>,
     /// The interface that leads to the other nodes.
     pub uplink: DeviceState,
+    /// How it stands with XDP, where it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp: Option<String>,
     /// What the kernel has.
     #[serde(default)]
     pub kernel: KernelState,

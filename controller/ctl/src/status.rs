@@ -158,6 +158,9 @@ fn print(status: &Status) {
         let name = if index == 0 { "programs" } else { "" };
         line(name, format!("{} on {}: {}", hook.program, hook.interface, hook.state));
     }
+    if let Some(xdp) = &agent.xdp {
+        line("XDP", xdp.clone());
+    }
     let kernel = &agent.kernel;
     line("kernel", format!("Linux {}, programs attached by {}", kernel.release, kernel.attached));
     for missing in &kernel.missing {

@@ -34,6 +34,7 @@ mod provisional;
 mod sys;
 mod table;
 mod tc;
+mod xdp;
 
 pub use cleanup::{cleanup, leftovers};
 pub use config::Config;
@@ -51,3 +52,4 @@ pub use programs::{Adoption, ProgramName, ensure_programs};
 pub use provisional::{attach_pod_provisionally, pod_is_provisional};
 pub use tartan_common::abi::{FlowEntries, PodEntry};
 pub use tartan_common::features::{Feature, Features};
+pub use xdp::{UPLINK_XDP, XdpState, attach_xdp, detach_xdp, xdp_state};

@@ -166,13 +166,13 @@ pub(crate) fn program(
         cause: "it is not in the object".to_owned(),
     })?;
     let program: &mut SchedClassifier = program.try_into().map_err(|e| failed(&e))?;
-    program.load().map_err(|e| load_error(name, &e))?;
+    program.load().map_err(|e| refused(name.as_str(), &e))?;
     Ok(program)
 }
 
 /// The verifier refuses with EACCES, too: what it says is not about our privileges.
-fn load_error(name: ProgramName, error: &ProgramError) -> DatapathError {
-    let what = format!("cannot load the program {}", name.as_str());
+pub(crate) fn refused(name: &str, error: &ProgramError) -> DatapathError {
+    let what = format!("cannot load the program {name}");
     let ProgramError::LoadError { io_error, verifier_log } = error else {
         return DatapathError::kernel(what, error);
     };

@@ -143,9 +143,13 @@ fn uplink_ingress<M: Maps6>(
             forward(frame, pod.host_mac, pod.pod_mac, tos, true);
             Verdict::ToPod
         }
-        UplinkIngress::LinkPod(pod) => {
+        UplinkIngress::LinkPod(pod) | UplinkIngress::BarePod(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
             Verdict::ToPod
+        }
+        UplinkIngress::BareStack(_) => {
+            forward(frame, Mac::default(), config.vtep_mac, None, false);
+            Verdict::ToStack
         }
         UplinkIngress::Stack(_, tos) => {
             frame.drain(ETH_LEN..OUTER_LEN);

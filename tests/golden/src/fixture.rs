@@ -79,6 +79,8 @@ pub fn config() -> NodeConfig {
         port: PORT,
         vtep_mac: VTEP,
         rules: 0,
+        xdp: 0,
+        reserved: 0,
         ipv6: fixture6::ipv6_config(),
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Effect {
 const NO_ETCD: Effect = Effect::Less("ignored: etcd is not built in");
 
 /// Every flag, in the order of the command line's definition.
-pub(super) const EFFECTS: [(&str, Effect); 37] = [
+pub(super) const EFFECTS: [(&str, Effect); 38] = [
     ("lease-dir", Effect::Full),
     ("net-config-path", Effect::Full),
     ("subnet-file", Effect::Full),
@@ -46,6 +46,7 @@ pub(super) const EFFECTS: [(&str, Effect); 37] = [
     ("cni-conf-source", Effect::Full),
     ("cni-conf-file", Effect::Full),
     ("replace-programs", Effect::Full),
+    ("xdp-iface", Effect::Full),
     ("etcd-endpoints", NO_ETCD),
     ("etcd-prefix", NO_ETCD),
     ("etcd-keyfile", NO_ETCD),

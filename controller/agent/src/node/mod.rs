@@ -15,6 +15,7 @@ mod report;
 mod rules;
 mod tables;
 mod tunnel;
+mod xdp;
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use self::fast_path::Gate;
 use self::memory::Memory;
 use self::tables::{KnownPods, Tables};
 use self::tunnel::{Link, Tunnel};
+use self::xdp::UplinkXdp;
 use crate::firewall::Firewall;
 use crate::health::{Check, Health};
 use crate::host::Host;
@@ -67,6 +69,7 @@ pub struct Node<S> {
     /// Addresses for devices that never had one.
     new_macs: Option<(Mac, Mac)>,
     replace_programs: bool,
+    xdp: UplinkXdp,
     pods: KnownPods,
     /// What the store said against what the node holds.
     objection: Option<String>,
@@ -95,6 +98,7 @@ impl<S: LeaseStore> Node<S> {
             memory,
             new_macs: None,
             replace_programs,
+            xdp: UplinkXdp::default(),
             pods: KnownPods::default(),
             objection: None,
             last: None,
@@ -158,7 +162,7 @@ impl<S: LeaseStore> Node<S> {
         let mut desired = self.desired(&link, tunnel.as_ref(), &own, &peers, &gate).await?;
         let mut ipv6 = self.desire_ipv6(&link, tunnel.as_ref(), &own, &mut desired);
         self.check = Check::Programs;
-        self.program(&link, tunnel.as_ref(), &desired)?;
+        self.program(&link, tunnel.as_ref(), &mut desired)?;
         self.check = Check::Routes;
         self.connect_host(&link, tunnel.as_ref(), &own, &desired).await?;
         self.connect_ipv6(tunnel.as_ref(), &mut ipv6).await;
@@ -185,6 +189,7 @@ impl<S: LeaseStore> Node<S> {
             gate: &gate,
             firewall: &firewall,
             ready: service.is_ok(),
+            xdp_trouble: self.xdp.trouble(),
         };
         let mut state = report::state(&pass, &self.store.describe());
         ipv6.report(&mut state);
@@ -260,7 +265,7 @@ impl<S: LeaseStore> Node<S> {
         &mut self,
         link: &Link<'_>,
         tunnel: Option<&Tunnel>,
-        desired: &Desired,
+        desired: &mut Desired,
     ) -> Result<()> {
         let flow_entries = Some(self.settings.conf.flow_entries);
         match ensure_programs(self.replace_programs, flow_entries, self.kernel.features)? {
@@ -275,6 +280,10 @@ impl<S: LeaseStore> Node<S> {
             }
         }
         self.replace_programs = false;
+        let xdp_on = self.settings.wants_xdp(&link.uplink.name) && tunnel.is_some();
+        let xdp_on = xdp_on.then_some(link.uplink.ifindex);
+        let stage = UplinkXdp::stage(xdp_on)?;
+        desired.config.xdp = stage as u32;
         self.fill_tables(desired)?;
         for hook in NodeHook::ALL {
             let Some((interface, ifindex)) = self.place_of(hook, link, tunnel) else {
@@ -287,6 +296,10 @@ impl<S: LeaseStore> Node<S> {
             if found != tartan_datapath::HookState::InPlace {
                 info!(program = hook.program().as_str(), interface, ?found, "attached");
             }
+        }
+        if self.xdp.settle(stage, xdp_on, self.kernel.features)? {
+            desired.config.xdp = UplinkXdp::stage(xdp_on)? as u32;
+            self.fill_tables(desired)?;
         }
         Ok(())
     }

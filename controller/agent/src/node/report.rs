@@ -33,6 +33,8 @@ pub(super) struct Pass<'a> {
     pub(super) firewall: &'a FirewallState,
     /// Whether the cluster may send pods.
     pub(super) ready: bool,
+    /// Why XDP is not where it is wanted.
+    pub(super) xdp_trouble: Option<&'a str>,
 }
 
 /// The state file's content after a pass that succeeded.
@@ -61,6 +63,7 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
             mtu: spec.mtu.get(),
             address: own.v4.subnet.first_address(),
         }),
+        xdp: xdp(pass),
         kernel: kernel_state(pass.kernel),
         overlay_kind: tunnel.map_or("", |tunnel| tunnel.overlay.kind.name()).to_owned(),
         pod_mtu: pod_mtu.get(),
@@ -83,6 +86,19 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
             .map(|fault| UnreadableState { place: fault.place.clone(), what: fault.what.clone() })
             .collect(),
     }
+}
+
+/// Where tunnel packets are decapsulated, if somebody asked for XDP.
+fn xdp(pass: &Pass<'_>) -> Option<String> {
+    let uplink = &pass.link.uplink.name;
+    if pass.desired.config.xdp_decapsulates() {
+        return Some(format!("decapsulates in the driver of {uplink}"));
+    }
+    if !pass.settings.wants_xdp(uplink) {
+        return None;
+    }
+    let why = pass.xdp_trouble.unwrap_or("there is no tunnel");
+    Some(format!("wanted on {uplink} and not there: {why}"))
 }
 
 fn kernel_state(kernel: &Kernel) -> KernelState {

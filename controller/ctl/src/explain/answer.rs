@@ -230,6 +230,8 @@ fn from_tunnel(question: &Question, scene: &Scene, sender: Ipv4Addr) -> Result<A
         }
         UplinkIngress::Device(_)
         | UplinkIngress::Foreign
+        | UplinkIngress::BarePod(_)
+        | UplinkIngress::BareStack(_)
         | UplinkIngress::LinkPod(_)
         | UplinkIngress::LinkStack(_) => {
             Answer::goes(Verdict::Stack, Path::UplinkToDevice, vec![met])
@@ -253,6 +255,8 @@ fn from_link(question: &Question, scene: &Scene, peer: &Peer) -> Answer {
         UplinkIngress::LinkStack(_)
         | UplinkIngress::Foreign
         | UplinkIngress::Device(_)
+        | UplinkIngress::BarePod(_)
+        | UplinkIngress::BareStack(_)
         | UplinkIngress::Pod(..)
         | UplinkIngress::Stack(..) => {
             let why = why_not_into_pod(question, scene);

@@ -48,6 +48,7 @@ mod takeover_device;
 mod traced;
 mod uplinks;
 mod wire_equality;
+mod xdp;
 
 use crate::scenario::Entry;
 
@@ -80,6 +81,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     bad_input::SCENARIOS,
     takeover_device::SCENARIOS,
     uplinks::SCENARIOS,
+    xdp::SCENARIOS,
     kube_control_plane::SCENARIOS,
     kube_permissions::SCENARIOS,
     kube_outage::SCENARIOS,

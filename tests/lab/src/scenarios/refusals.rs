@@ -39,14 +39,19 @@ const GOOD: u64 = 100;
 
 fn all(scenario: &mut Scenario, wire: Wire) -> Result<()> {
     let ground = Ground::new(scenario.lab(wire)?, None)?;
-    pods::masquerade(&ground)?;
+    ten_thousand(scenario, &ground)
+}
+
+/// Forged packets of every kind at a ground's target.
+pub(super) fn ten_thousand(scenario: &Scenario, ground: &Ground) -> Result<()> {
+    pods::masquerade(ground)?;
     // The kernel itself would refuse packets for 127.0.0.1 from a wire; kube-proxy changes that.
     ground.target().node.sysctl("net.ipv4.conf.all.route_localnet", "1")?;
-    good_ones_arrive(&ground)?;
-    pods::laundering_would_work(scenario, &ground)?;
-    let witnesses = Witnesses::start(&ground)?;
-    let mut cases = wire::cases(&ground);
-    cases.extend(pods::cases(&ground)?);
+    good_ones_arrive(ground)?;
+    pods::laundering_would_work(scenario, ground)?;
+    let witnesses = Witnesses::start(ground)?;
+    let mut cases = wire::cases(ground);
+    cases.extend(pods::cases(ground)?);
     let (share, rest) = (TOTAL / cases.len(), TOTAL % cases.len());
     for (number, case) in cases.iter().enumerate() {
         ground.refused(scenario, case, share + usize::from(number < rest))?;
@@ -54,7 +59,7 @@ fn all(scenario: &mut Scenario, wire: Wire) -> Result<()> {
     thread::sleep(Duration::from_millis(200));
     witnesses.heard_nothing()?;
     scenario.note(format!("{TOTAL} of {} kinds, none delivered", cases.len()));
-    good_ones_arrive(&ground)
+    good_ones_arrive(ground)
 }
 
 /// The same frame without a fault reaches the pod, and the node where it is for the node; a pod's
