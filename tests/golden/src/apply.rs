@@ -3,7 +3,11 @@
 
 use tartan_common::Mac;
 use tartan_common::abi::{NodeConfig, Peer};
-use tartan_common::hook::{self, Maps6, Meta, OverlayEgress, PodEgress, UplinkIngress};
+use tartan_common::hook::{
+    self, Maps6, Meta, OverlayEgress, OverlayIngress, PodEgress, TunnelKey, TunnelKey6,
+    UplinkEgress, UplinkIngress,
+};
+use tartan_common::path::Path;
 use tartan_common::reason::Reason;
 use tartan_common::tunnel::{Open, write_outer};
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV4, EthernetHeader};
@@ -44,6 +48,10 @@ impl Verdict {
     }
 }
 
+/// What became of a frame, and the way that it is counted under; what is dropped is counted under
+/// its reason, and what is none of ours not at all.
+pub type Outcome = (Verdict, Option<Path>);
+
 /// Runs one frame through a hook on the host; `frame` becomes what leaves it.
 ///
 /// `identification` is the outer IP identification, the one field that the
@@ -56,19 +64,62 @@ pub fn run<M: Maps6>(
     maps: &M,
     identification: u16,
 ) -> Verdict {
+    run_counted(hook, frame, meta, config, maps, identification).0
+}
+
+/// As [`run`], and says how the packet is counted.
+pub fn run_counted<M: Maps6>(
+    hook: Hook,
+    frame: &mut Vec<u8>,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+    identification: u16,
+) -> Outcome {
     match hook {
         Hook::PodEgress => pod_egress(frame, meta, config, maps, identification),
         Hook::PodIngress => {
             hook::pod_ingress(&frame[..], meta, config, maps);
             apply6::pod_ingress(frame, meta, config, maps);
-            Verdict::Next
+            (Verdict::Next, Some(Path::PodDelivered))
         }
         Hook::OverlayEgress => overlay_egress(frame, meta, config, maps, identification),
         Hook::UplinkIngress => uplink_ingress(frame, meta, config, maps),
-        Hook::UplinkEgress => {
-            hook::uplink_egress(&frame[..], meta, config, maps);
-            Verdict::Next
+        Hook::UplinkEgress => match hook::uplink_egress(&frame[..], meta, config, maps) {
+            UplinkEgress::Foreign => (Verdict::Next, None),
+            UplinkEgress::Delivered => (Verdict::Next, Some(Path::StackToLink)),
+        },
+    }
+}
+
+/// The tunnel key of a packet that the kernel decapsulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Of a tunnel over IPv4.
+    V4(TunnelKey),
+    /// Of a tunnel over IPv6.
+    V6(TunnelKey6),
+}
+
+/// Runs one frame through the guard behind the kernel's own decapsulation.
+pub fn guard<M: Maps6>(
+    frame: &[u8],
+    meta: &Meta,
+    key: Option<Key>,
+    config: &NodeConfig,
+    maps: &M,
+) -> Outcome {
+    let key = match key {
+        Some(Key::V6(key)) if apply6::is_ipv6(frame) => {
+            return apply6::guard(frame, meta, key, config, maps);
         }
+        Some(Key::V6(_)) | None => None,
+        Some(Key::V4(key)) => Some(key),
+    };
+    match hook::overlay_ingress(frame, meta, key, config, maps) {
+        OverlayIngress::Judged => (Verdict::Next, None),
+        OverlayIngress::Drop(reason) => (Verdict::Drop(reason), None),
+        OverlayIngress::Accept(_) => (Verdict::Next, Some(Path::OverlayAccepted)),
     }
 }
 
@@ -82,24 +133,24 @@ fn pod_egress<M: Maps6>(
     config: &NodeConfig,
     maps: &M,
     identification: u16,
-) -> Verdict {
+) -> Outcome {
     match hook::pod_egress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
         PodEgress::Foreign => apply6::pod_egress(frame, meta, config, maps),
-        PodEgress::Stack(..) => Verdict::Next,
-        PodEgress::Drop(reason) => Verdict::Drop(reason),
+        PodEgress::Stack(path, _) => (Verdict::Next, Some(path)),
+        PodEgress::Drop(reason) => (Verdict::Drop(reason), None),
         PodEgress::Local(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
-            Verdict::ToPod
+            (Verdict::ToPod, Some(Path::PodLocalFast))
         }
         PodEgress::Direct(_) => {
             if let Some(ip) = frame[ETH_LEN..].first_chunk_mut::<IPV4_LEN>() {
                 ipv4::decrement_ttl(ip);
             }
-            Verdict::ToLink
+            (Verdict::ToLink, Some(Path::PodDirectFast))
         }
         PodEgress::Encapsulate(peer, open) => {
             encapsulate(frame, peer, open, identification, true);
-            Verdict::ToWire
+            (Verdict::ToWire, Some(Path::PodRemoteFast))
         }
     }
 }
@@ -110,19 +161,19 @@ fn overlay_egress<M: Maps6>(
     config: &NodeConfig,
     maps: &M,
     identification: u16,
-) -> Verdict {
+) -> Outcome {
     match hook::overlay_egress(&frame[..], meta, config, maps) {
         OverlayEgress::Foreign => apply6::overlay_egress(frame, meta, config, maps),
         OverlayEgress::Device(peer) => {
             if let Some(inner) = peer.template.last_chunk::<ETH_LEN>().map(EthernetHeader::parse) {
                 forward(frame, inner.source, inner.destination, None, false);
             }
-            Verdict::Next
+            (Verdict::Next, Some(Path::OverlayDevice))
         }
-        OverlayEgress::Drop(reason) => Verdict::Drop(reason),
+        OverlayEgress::Drop(reason) => (Verdict::Drop(reason), None),
         OverlayEgress::Encapsulate(peer, open) => {
             encapsulate(frame, peer, open, identification, false);
-            Verdict::ToWire
+            (Verdict::ToWire, Some(Path::OverlayEncap))
         }
     }
 }
@@ -132,20 +183,20 @@ fn uplink_ingress<M: Maps6>(
     meta: &Meta,
     config: &NodeConfig,
     maps: &M,
-) -> Verdict {
+) -> Outcome {
     match hook::uplink_ingress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
         UplinkIngress::Foreign => apply6::uplink_ingress(frame, meta, config, maps),
-        UplinkIngress::LinkStack(_) => Verdict::Next,
-        UplinkIngress::Device(tag) => Verdict::ToDevice(tag),
-        UplinkIngress::Drop(reason) => Verdict::Drop(reason),
+        UplinkIngress::LinkStack(_) => (Verdict::Next, Some(Path::LinkToStack)),
+        UplinkIngress::Device(tag) => (Verdict::ToDevice(tag), Some(Path::UplinkToDevice)),
+        UplinkIngress::Drop(reason) => (Verdict::Drop(reason), None),
         UplinkIngress::Pod(pod, tos) => {
             frame.drain(ETH_LEN..OUTER_LEN);
             forward(frame, pod.host_mac, pod.pod_mac, tos, true);
-            Verdict::ToPod
+            (Verdict::ToPod, Some(Path::UplinkPodFast))
         }
         UplinkIngress::LinkPod(pod) | UplinkIngress::BarePod(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
-            Verdict::ToPod
+            (Verdict::ToPod, Some(Path::LinkPodFast))
         }
         UplinkIngress::BareStack(_) => {
             forward(frame, Mac::default(), config.vtep_mac, None, false);
@@ -154,7 +205,7 @@ fn uplink_ingress<M: Maps6>(
         UplinkIngress::Stack(_, tos) => {
             frame.drain(ETH_LEN..OUTER_LEN);
             forward(frame, Mac::default(), config.vtep_mac, tos, false);
-            Verdict::ToStack
+            (Verdict::ToStack, Some(Path::UplinkToStack))
         }
     }
 }

@@ -4,32 +4,35 @@
 use tartan_common::Mac;
 use tartan_common::abi::NodeConfig;
 use tartan_common::hook::{
-    self, Maps6, Meta, OverlayEgress6, PodEgress6, UplinkIngress6, ether_type,
+    self, Maps6, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkIngress6,
+    ether_type,
 };
+use tartan_common::path::Path;
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV6, EthernetHeader};
 use tartan_common::wire::{ETH_LEN, IPV6_LEN, OUTER6_LEN, ipv6};
 
-use crate::Verdict;
+use crate::apply::{Outcome, Verdict};
 
 pub(crate) fn pod_egress<M: Maps6>(
     frame: &mut [u8],
     meta: &Meta,
     config: &NodeConfig,
     maps: &M,
-) -> Verdict {
+) -> Outcome {
     if !is_ipv6(frame) {
-        return Verdict::Next;
+        return (Verdict::Next, None);
     }
     match hook::pod_egress6(frame, meta, config, maps) {
-        PodEgress6::Foreign | PodEgress6::Stack(..) => Verdict::Next,
-        PodEgress6::Drop(reason) => Verdict::Drop(reason),
+        PodEgress6::Foreign => (Verdict::Next, None),
+        PodEgress6::Stack(path, _) => (Verdict::Next, Some(path)),
+        PodEgress6::Drop(reason) => (Verdict::Drop(reason), None),
         PodEgress6::Local(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
-            Verdict::ToPod
+            (Verdict::ToPod, Some(Path::PodLocalFast))
         }
         PodEgress6::Tunnel(peer) => {
             forward(frame, config.ipv6.vtep_mac, peer.vtep_mac, None, true);
-            Verdict::ToTunnel
+            (Verdict::ToTunnel, Some(Path::PodRemoteFast))
         }
     }
 }
@@ -45,16 +48,16 @@ pub(crate) fn overlay_egress<M: Maps6>(
     meta: &Meta,
     config: &NodeConfig,
     maps: &M,
-) -> Verdict {
+) -> Outcome {
     if !is_ipv6(frame) {
-        return Verdict::Next;
+        return (Verdict::Next, None);
     }
     match hook::overlay_egress6(frame, meta, config, maps) {
-        OverlayEgress6::Foreign | OverlayEgress6::Keyed => Verdict::Next,
-        OverlayEgress6::Drop(reason) => Verdict::Drop(reason),
+        OverlayEgress6::Foreign | OverlayEgress6::Keyed => (Verdict::Next, None),
+        OverlayEgress6::Drop(reason) => (Verdict::Drop(reason), None),
         OverlayEgress6::Device(peer) => {
             forward(frame, config.ipv6.vtep_mac, peer.vtep_mac, None, false);
-            Verdict::Next
+            (Verdict::Next, Some(Path::OverlayDevice))
         }
     }
 }
@@ -64,28 +67,42 @@ pub(crate) fn uplink_ingress<M: Maps6>(
     meta: &Meta,
     config: &NodeConfig,
     maps: &M,
-) -> Verdict {
+) -> Outcome {
     if !is_ipv6(frame) {
-        return Verdict::Next;
+        return (Verdict::Next, None);
     }
     match hook::uplink_ingress6(&frame[..], meta, config, maps) {
-        UplinkIngress6::Foreign => Verdict::Next,
-        UplinkIngress6::Device(tag) => Verdict::ToDevice(tag),
-        UplinkIngress6::Drop(reason) => Verdict::Drop(reason),
+        UplinkIngress6::Foreign => (Verdict::Next, None),
+        UplinkIngress6::Device(tag) => (Verdict::ToDevice(tag), Some(Path::UplinkToDevice)),
+        UplinkIngress6::Drop(reason) => (Verdict::Drop(reason), None),
         UplinkIngress6::Pod(pod, class) => {
             frame.drain(ETH_LEN..OUTER6_LEN);
             forward(frame, pod.host_mac, pod.pod_mac, class, true);
-            Verdict::ToPod
+            (Verdict::ToPod, Some(Path::UplinkPodFast))
         }
         UplinkIngress6::Stack(_, class) => {
             frame.drain(ETH_LEN..OUTER6_LEN);
             forward(frame, config.ipv6.vtep_mac, config.vtep_mac, class, false);
-            Verdict::ToStack
+            (Verdict::ToStack, Some(Path::UplinkToStack))
         }
     }
 }
 
-fn is_ipv6(frame: &[u8]) -> bool {
+pub(crate) fn guard<M: Maps6>(
+    frame: &[u8],
+    meta: &Meta,
+    key: TunnelKey6,
+    config: &NodeConfig,
+    maps: &M,
+) -> Outcome {
+    match hook::overlay_ingress6(frame, meta, Some(key), config, maps) {
+        OverlayIngress6::Judged => (Verdict::Next, None),
+        OverlayIngress6::Drop(reason) => (Verdict::Drop(reason), None),
+        OverlayIngress6::Accept(_) => (Verdict::Next, Some(Path::OverlayAccepted)),
+    }
+}
+
+pub(crate) fn is_ipv6(frame: &[u8]) -> bool {
     ether_type(frame) == ETHERTYPE_IPV6
 }
 

@@ -106,6 +106,8 @@ pub struct Memory {
     pub flows6: RefCell<BTreeMap<<FlowKey6 as Abi>::Bytes, FlowState>>,
     /// Nanoseconds of CLOCK_MONOTONIC.
     pub now: u64,
+    /// What happened, in order.
+    pub events: RefCell<Vec<Event>>,
 }
 
 impl Memory {
@@ -128,6 +130,7 @@ impl Memory {
             nodes6: fixture6::nodes(),
             flows6: RefCell::default(),
             now: 0,
+            events: RefCell::default(),
         }
     }
 
@@ -190,5 +193,7 @@ impl Maps for Memory {
         self.now
     }
 
-    fn count(&self, _event: Event) {}
+    fn count(&self, event: Event) {
+        self.events.borrow_mut().push(event);
+    }
 }

@@ -4,7 +4,9 @@
 //! tests run every case through the decision functions on the host
 //! (`tests/host.rs`) and through the compiled programs in the kernel
 //! (`tests/kernel.rs`) and compare byte for byte; `golden.txt` is the table
-//! for people, with every frame before and after.
+//! for people, with every frame before and after. [`headers`] goes through the
+//! fields that decide, exhaustively, without a verdict written down: there the two
+//! sides must agree.
 
 mod apply;
 mod apply6;
@@ -13,15 +15,16 @@ mod cases6;
 mod device;
 pub mod fixture;
 pub mod fixture6;
+pub mod headers;
 mod link;
 pub mod packets;
 pub mod packets6;
 mod prepare;
 mod table;
 
-pub use apply::{Verdict, run};
+pub use apply::{Key, Outcome, Verdict, guard, run, run_counted};
 pub use cases::cases;
-pub use table::render;
+pub use table::{hex, meta, render};
 
 /// Where a frame is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,7 +70,7 @@ pub(crate) fn tuple<F: Frame + ?Sized>(frame: &F) -> Option<Tuple> {
     tuple_of::<F, Ipv4Header>(frame)
 }
 
-fn tuple_of<F: Frame + ?Sized, H: Header>(frame: &F) -> Option<Tuple<H::Addr>> {
+pub(crate) fn tuple_of<F: Frame + ?Sized, H: Header>(frame: &F) -> Option<Tuple<H::Addr>> {
     let segment = classify(frame, &H::read(frame, IP_AT)?);
     (segment.kind != Kind::Opaque).then_some(segment.tuple)
 }

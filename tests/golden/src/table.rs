@@ -51,17 +51,22 @@ impl Case {
     /// What the kernel knows of the frame besides its bytes.
     #[must_use]
     pub fn meta(&self) -> Meta {
-        let len = u32::try_from(self.frame.len()).unwrap_or(u32::MAX);
-        // The loopback device's own address is zero.
-        let for_us = self.frame.starts_with(&Mac::default().0);
-        let (gso_size, ifindex) = (self.gso_size, POD_IFINDEX);
-        Meta { len, gso_size, ifindex, tag: 0, in_vlan: false, for_us }
+        meta(&self.frame, self.gso_size)
     }
+}
+
+/// What the kernel knows of a frame that arrives on the loopback device.
+#[must_use]
+pub fn meta(frame: &[u8], gso_size: u32) -> Meta {
+    let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    // The loopback device's own address is zero.
+    let for_us = frame.starts_with(&Mac::default().0);
+    Meta { len, gso_size, ifindex: POD_IFINDEX, tag: 0, in_vlan: false, for_us }
 }
 
 /// Bytes as hexadecimal digits.
 #[must_use]
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing into a string cannot fail.
         let _ = write!(text, "{byte:02x}");
