@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod docs;
 mod e2e;
+mod fuzz;
 mod image;
 mod images;
 mod kernels;
@@ -48,6 +49,8 @@ enum Command {
     Demo(lab::Passed),
     /// Measure against host networking, the kernel's own ways and the real flannel (root)
     Bench(lab::Passed),
+    /// Search for packets that break a rule: TARGET, --seconds N, --seed N, --replay FILE, --save
+    Fuzz(lab::Passed),
     /// Build the programs that tests run beside Tartan: a control plane, flannel, CNI plugins
     Tools(tools::Options),
     /// A real Kubernetes cluster in namespaces: up, down, status, logs, exec, kubectl, fault (root)
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => return test::run(&options),
         Command::Demo(passed) => return lab::run("demo", &passed),
         Command::Bench(passed) => return lab::bench(&passed),
+        Command::Fuzz(passed) => return fuzz::run(&passed),
         Command::Tools(options) => tools::run(options.set())?,
         Command::Cluster { action } => return cluster::run(&action),
         Command::E2e(options) => return e2e::run(&options),

@@ -14,7 +14,7 @@ use crate::tools::Set;
 use crate::{e2e, images, kernels, lab, setup, tee, tools, workspace};
 
 /// Crates without I/O, tested with overflow checks.
-const PURE: [&str; 2] = ["tartan-common", "tartan-core"];
+const PURE: [&str; 3] = ["tartan-common", "tartan-core", "tartan-fuzz"];
 
 /// How long each parser is fuzzed; a daily run takes the tests' own default.
 const FUZZ_SECONDS: &str = "TARTAN_FUZZ_SECONDS";
