@@ -9,6 +9,7 @@ mod cni_handover;
 mod cni_lifecycle;
 mod cni_load;
 mod conntrack_mixed_paths;
+mod differential;
 mod direct;
 mod fast_share;
 mod ipv6;
@@ -66,6 +67,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     direct::SCENARIOS,
     kernel_reach::SCENARIOS,
     wire_equality::SCENARIOS,
+    differential::SCENARIOS,
     agent_restarts::SCENARIOS,
     refusals::SCENARIOS,
     repairs::SCENARIOS,
