@@ -14,6 +14,7 @@ mod direct;
 mod fast_share;
 mod ipv6;
 mod kernel_baseline;
+mod kernel_drops;
 mod kernel_reach;
 mod kernel_vxlan_interop;
 mod kube_changes;
@@ -68,6 +69,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     kernel_reach::SCENARIOS,
     wire_equality::SCENARIOS,
     differential::SCENARIOS,
+    kernel_drops::SCENARIOS,
     agent_restarts::SCENARIOS,
     refusals::SCENARIOS,
     repairs::SCENARIOS,
