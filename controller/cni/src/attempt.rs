@@ -20,7 +20,7 @@ use crate::environment::Invocation;
 use crate::error::{CniError, Code};
 use crate::handover::Record;
 use crate::identity::Identity;
-use crate::ipam::{Locked, reserve};
+use crate::ipam::{Locked, Range, reserve};
 use crate::netconf::NetConf;
 use crate::netlink::{
     LOOPBACK, Link, NetlinkError, Rtnl, VethPair, add_address, add_neighbour, add_route,
@@ -87,15 +87,15 @@ impl<'a, 'c> Attempt<'a, 'c> {
     /// Takes an address.
     pub(crate) fn reserve(&mut self) -> Result<(), CniError> {
         let store = Locked::open(&self.ipam_dir)?;
-        let Plan { range, ipv6, requested, .. } = self.plan;
-        // What no range of the node's holds is for IPv4 to refuse.
-        let of6 = |ip: &IpAddr| ipv6.is_some() && ip.is_ipv6();
-        let (asked6, asked): (Vec<IpAddr>, Vec<IpAddr>) = requested.iter().partition(|ip| of6(ip));
-        let ip = reserve(&store, *range, &self.call.attachment, &asked)?;
-        self.ips.push((ip, range.gateway()));
-        if let Some(ipv6) = ipv6 {
-            let ip = reserve(&store, ipv6.range, &self.call.attachment, &asked6)?;
-            self.ips.push((ip, ipv6.range.gateway()));
+        let Plan { ranges, requested, .. } = self.plan;
+        let is_of = |range: &Range, ip: &IpAddr| range.gateway().is_ipv4() == ip.is_ipv4();
+        let is_anyones = |ip: &IpAddr| ranges.iter().any(|range| is_of(range, ip));
+        for (index, range) in ranges.iter().enumerate() {
+            // What is of no family of the node's is for the first range to refuse.
+            let asked = |ip: &&IpAddr| is_of(range, ip) || (index == 0 && !is_anyones(ip));
+            let asked: Vec<IpAddr> = requested.iter().filter(asked).copied().collect();
+            let ip = reserve(&store, *range, &self.call.attachment, &asked)?;
+            self.ips.push((ip, range.gateway()));
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
     /// A runtime may have switched IPv6 off in a namespace that it made for both families, and
     /// the pod's only router is known: nobody has to advertise one.
     pub(crate) fn allow_ipv6(&self, netns: &NetNs) -> Result<(), CniError> {
-        if self.plan.ipv6.is_none() {
+        if !self.plan.has_ipv6() {
             return Ok(());
         }
         let conf = |key| format!("ipv6/conf/{}/{key}", self.call.attachment.ifname);
@@ -183,7 +183,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let veth = made(self.veth.as_ref())?;
         let accept_ra = format!("ipv6/conf/{}/accept_ra", veth.host_name);
         self.context.note(sysctl::ensure(&accept_ra, "0"));
-        if self.plan.ipv6.is_some() {
+        if self.plan.has_ipv6() {
             self.context.note(sysctl::ensure("ipv6/conf/all/forwarding", "1"));
         }
         self.context.note(sysctl::ensure("ipv4/ip_forward", "1"));

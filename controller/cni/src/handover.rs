@@ -56,11 +56,8 @@ pub fn delegate_configuration(conf: &NetConf, subnet: &SubnetEnv) -> Result<Stri
 fn ipam(conf: &NetConf, subnet: &SubnetEnv) -> Result<Map<String, Value>, CniError> {
     let mut ipam = conf.object_as_given("ipam")?;
     ipam.entry("type").or_insert(json!("host-local"));
-    let ranges: Vec<Value> = [Some(subnet.subnet.to_string()), subnet.subnet6.as_ref().map(text)]
-        .into_iter()
-        .flatten()
-        .map(|range| json!([{ "subnet": range }]))
-        .collect();
+    let ranges: Vec<Value> =
+        subnet.subnets().map(|range| json!([{ "subnet": text(&range) }])).collect();
     ipam.insert("ranges".to_owned(), Value::Array(ranges));
     let mut routes = ipam.get("routes").and_then(Value::as_array).cloned().unwrap_or_default();
     let networks = subnet.networks.iter().map(text);

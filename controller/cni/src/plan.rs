@@ -1,7 +1,7 @@
 //! What ADD is going to do, decided before anything is touched.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -15,19 +15,15 @@ use crate::ipam::{IpamError, Range};
 use crate::netconf::{NetConf, unsupported};
 use crate::patience::Patience;
 use crate::result::{Dns, Route};
-use crate::subnet::SubnetEnv;
+use crate::subnet::{SubnetEnv, gateway};
 
 /// A checked wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// MTU of both ends, in bytes.
     pub mtu: u32,
-    /// The pod's next hop.
-    pub gateway: Ipv4Addr,
-    /// The node's addresses.
-    pub range: Range,
-    /// The same for IPv6, where the node has a subnet of it.
-    pub ipv6: Option<Plan6>,
+    /// The node's addresses, one range for each of its families, IPv4 first.
+    pub ranges: Vec<Range>,
     /// The pod's routes besides the one to the gateway.
     pub routes: Vec<Route>,
     /// Name resolution, passed through.
@@ -46,15 +42,6 @@ pub struct Plan {
     pub qdisc_is_free: bool,
 }
 
-/// The IPv6 half of a wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan6 {
-    /// The pod's next hop.
-    pub gateway: Ipv6Addr,
-    /// The node's addresses.
-    pub range: Range,
-}
-
 impl Plan {
     /// Reads everything ADD depends on. What the agent is about to write is waited for.
     ///
@@ -69,13 +56,10 @@ impl Plan {
         let file = conf.subnet_file()?;
         patience.wait_for(|| file.exists());
         let subnet = SubnetEnv::load(&file)?;
-        let gateway = subnet.gateway();
         let ways = ways(&subnet, delegate.mtu);
         Ok(Self {
-            mtu: delegate.mtu.unwrap_or(subnet.mtu),
-            gateway,
-            range: Range::new(subnet.subnet.into())?,
-            ipv6: ipv6(&subnet)?,
+            mtu: delegate.mtu.unwrap_or(subnet.link_mtu()),
+            ranges: ranges(&subnet)?,
             routes: routes(asked, &ways, delegate.default_gateway)?,
             dns: dns(conf)?,
             requested: request.ips,
@@ -88,9 +72,21 @@ impl Plan {
     }
 }
 
-fn ipv6(subnet: &SubnetEnv) -> Result<Option<Plan6>, CniError> {
-    let Some((net, gateway)) = subnet.subnet6.zip(subnet.gateway6()) else { return Ok(None) };
-    Ok(Some(Plan6 { gateway, range: Range::new(net.into())? }))
+impl Plan {
+    /// Whether the pod gets an IPv6 address.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        self.ranges.iter().any(|range| range.gateway().is_ipv6())
+    }
+}
+
+/// The addresses that the node may give to pods, of each of its families.
+///
+/// # Errors
+///
+/// For a subnet that is too small.
+pub fn ranges(subnet: &SubnetEnv) -> Result<Vec<Range>, IpamError> {
+    subnet.subnets().map(Range::new).collect()
 }
 
 /// One family's way out of a pod.
@@ -102,21 +98,19 @@ struct Way {
     mtu: Option<u32>,
 }
 
-/// The link's MTU is that of IPv4; IPv6 learns its own from the routes.
+/// The link's MTU is that of IPv4, where there is IPv4; IPv6 learns its own from the routes.
 fn ways(subnet: &SubnetEnv, mtu: Option<u32>) -> Vec<Way> {
-    let v4 = Way {
-        gateway: subnet.gateway().into(),
-        default: Ipv4Net::default().into(),
-        networks: subnet.networks.iter().copied().map(IpNet::V4).collect(),
-        mtu: None,
+    let mtu6 = mtu.unwrap_or(subnet.mtu).min(subnet.mtu6());
+    let way = |net: IpNet| Way {
+        gateway: gateway(net),
+        default: match net {
+            IpNet::V4(_) => Ipv4Net::default().into(),
+            IpNet::V6(_) => Ipv6Net::default().into(),
+        },
+        networks: subnet.networks_of(net),
+        mtu: net.addr().is_ipv6().then_some(mtu6),
     };
-    let v6 = subnet.gateway6().map(|gateway| Way {
-        gateway: gateway.into(),
-        default: Ipv6Net::default().into(),
-        networks: subnet.networks6.iter().copied().map(IpNet::V6).collect(),
-        mtu: Some(mtu.unwrap_or(subnet.mtu).min(subnet.mtu6())),
-    });
-    [v4].into_iter().chain(v6).collect()
+    subnet.subnets().map(way).collect()
 }
 
 /// The user's routes, the default route, the pod network; each destination once.
@@ -126,7 +120,7 @@ fn routes(asked: Vec<Route>, ways: &[Way], default_gateway: bool) -> Result<Vec<
         let is_v4 = route.dst.addr().is_ipv4();
         let Some(way) = ways.iter().find(|way| way.gateway.is_ipv4() == is_v4) else {
             return Err(unsupported("ipam.routes.dst", route.dst)
-                .hint("this node has no IPv6 subnet; remove the entry, or enable IPv6"));
+                .hint("this node has no subnet of that family; remove the entry, or enable it"));
         };
         if let Some(gw) = route.gw.filter(|gw| *gw != way.gateway) {
             return Err(unsupported("ipam.routes.gw", gw)
@@ -169,6 +163,8 @@ impl From<IpamError> for CniError {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 1));
@@ -218,8 +214,9 @@ mod tests {
         assert_eq!(texts(&all), ["0.0.0.0/0", "10.244.0.0/16", "::/0", "fd00:10:244::/56"]);
         let mtus: Vec<_> = all.iter().map(|route| route.mtu).collect();
         assert_eq!(mtus, [None, None, Some(1430), Some(1430)]);
-        let gateway = "fd00:10:244:1::1".parse().expect("an address");
-        assert_eq!(ipv6(&subnet).expect("large enough").map(|plan| plan.gateway), Some(gateway));
+        let gateways = ranges(&subnet).expect("large enough");
+        let gateways: Vec<_> = gateways.iter().map(|one| one.gateway().to_string()).collect();
+        assert_eq!(gateways, ["10.244.1.1", "fd00:10:244:1::1"]);
     }
 
     #[test]

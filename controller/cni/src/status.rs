@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::error::{CniError, Code};
-use crate::ipam::{Range, Reservations};
+use crate::ipam::Reservations;
 use crate::netconf::NetConf;
+use crate::plan::ranges;
 use crate::subnet::SubnetEnv;
 
 /// Looks at the node's lease, the data path and the free addresses; changes nothing.
@@ -18,8 +19,11 @@ pub fn status(conf: &NetConf, context: &mut Context<'_>) -> Result<(), CniError>
 fn servable(conf: &NetConf, context: &mut Context<'_>) -> Result<(), CniError> {
     conf.delegate()?;
     conf.routes()?;
-    let range = Range::new(SubnetEnv::load(&conf.subnet_file()?)?.subnet.into())?;
+    let ranges = ranges(&SubnetEnv::load(&conf.subnet_file()?)?)?;
     context.datapath.ready()?;
-    range.find_free(&Reservations::read(&conf.ipam_dir())?)?;
+    let taken = Reservations::read(&conf.ipam_dir())?;
+    for range in ranges {
+        range.find_free(&taken)?;
+    }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The node's share of the pod network, as `subnet.env` says it.
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use tartan_core::subnet_env;
 
@@ -16,13 +16,14 @@ const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 /// How much longer an IPv6 header is than one of IPv4.
 const IPV6_MORE: u32 = 20;
 
-/// What `subnet.env` says. Every pod has IPv4, and IPv6 where the node has a subnet of it.
+/// What `subnet.env` says. A pod has an address of each family of which the node has a subnet: of
+/// one at least.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubnetEnv {
     /// `FLANNEL_NETWORK`: the whole pod network, without duplicates.
     pub networks: Vec<Ipv4Net>,
     /// `FLANNEL_SUBNET`, masked: this node's pods.
-    pub subnet: Ipv4Net,
+    pub subnet: Option<Ipv4Net>,
     /// `FLANNEL_MTU`: bytes a pod may put into a packet.
     pub mtu: u32,
     /// `FLANNEL_IPMASQ`: the agent masquerades.
@@ -57,40 +58,57 @@ impl SubnetEnv {
         if !missing.is_empty() {
             return Err(refuse(format!("{path} is missing {}", missing.join(", "))));
         }
-        let no = |key| refuse(format!("{path} has no usable {key}; this plugin needs IPv4"));
+        let no = |key| refuse(format!("{path} has no usable {key}"));
+        if file.subnet.is_some() && file.networks.is_empty() {
+            return Err(no("FLANNEL_NETWORK"));
+        }
+        if file.subnet.is_none() && !file.networks.is_empty() {
+            return Err(no("FLANNEL_SUBNET"));
+        }
         Ok(Self {
-            subnet: file.subnet.ok_or_else(|| no("FLANNEL_SUBNET"))?.trunc(),
+            subnet: file.subnet.map(|subnet| subnet.trunc()),
             mtu: file.mtu.filter(|mtu| MTU.contains(mtu)).ok_or_else(|| no("FLANNEL_MTU"))?,
-            networks: Some(file.networks)
-                .filter(|networks| !networks.is_empty())
-                .ok_or_else(|| no("FLANNEL_NETWORK"))?
-                .iter()
-                .map(Ipv4Net::trunc)
-                .collect(),
+            networks: file.networks.iter().map(Ipv4Net::trunc).collect(),
             ip_masq: file.ip_masq.unwrap_or_default(),
             networks6: file.ipv6_networks.iter().map(Ipv6Net::trunc).collect(),
             subnet6: file.ipv6_subnet.map(|subnet| subnet.trunc()),
         })
     }
 
-    /// The pods' next hop: the subnet's first address.
-    #[must_use]
-    pub fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.subnet.network().to_bits() | 1)
+    /// This node's pods, IPv4 first.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.subnet.map(IpNet::V4);
+        v4.into_iter().chain(self.subnet6.map(IpNet::V6))
     }
-}
 
-impl SubnetEnv {
-    /// The pods' IPv6 next hop, where they have one.
+    /// The whole pod network of the family of `subnet`.
     #[must_use]
-    pub fn gateway6(&self) -> Option<Ipv6Addr> {
-        self.subnet6.map(|subnet| Ipv6Addr::from_bits(subnet.network().to_bits() | 1))
+    pub fn networks_of(&self, subnet: IpNet) -> Vec<IpNet> {
+        match subnet {
+            IpNet::V4(_) => self.networks.iter().copied().map(IpNet::V4).collect(),
+            IpNet::V6(_) => self.networks6.iter().copied().map(IpNet::V6).collect(),
+        }
+    }
+
+    /// Bytes that the link takes: what a pod's widest family may put into a packet.
+    #[must_use]
+    pub const fn link_mtu(&self) -> u32 {
+        if self.subnet.is_some() { self.mtu } else { self.mtu6() }
     }
 
     /// Bytes that a pod may put into an IPv6 packet: a tunnel over IPv6 takes twenty more.
     #[must_use]
     pub const fn mtu6(&self) -> u32 {
         self.mtu.saturating_sub(IPV6_MORE)
+    }
+}
+
+/// The pods' next hop: the subnet's first address.
+#[must_use]
+pub fn gateway(subnet: IpNet) -> IpAddr {
+    match subnet.network() {
+        IpAddr::V4(first) => IpAddr::V4((first.to_bits() | 1).into()),
+        IpAddr::V6(first) => IpAddr::V6((first.to_bits() | 1).into()),
     }
 }
 
@@ -118,8 +136,8 @@ mod tests {
     #[test]
     fn the_gateway_form_of_the_subnet_is_masked() {
         let env = SubnetEnv::parse(GOOD, "f").expect("complete");
-        assert_eq!(env.subnet.to_string(), "10.244.1.0/24");
-        assert_eq!(env.gateway().to_string(), "10.244.1.1");
+        assert_eq!(env.subnet.map(|net| net.to_string()).as_deref(), Some("10.244.1.0/24"));
+        assert_eq!(gateway(IpNet::V4(env.subnet.expect("there"))).to_string(), "10.244.1.1");
         assert_eq!(env.networks.len(), 1);
         assert_eq!(env.mtu, 1450);
     }
@@ -141,10 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_only_node_is_refused_in_words() {
+    fn a_node_may_have_ipv6_alone() {
         let text = "FLANNEL_IPV6_NETWORK=fd00::/48\nFLANNEL_IPV6_SUBNET=fd00::/64\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true";
-        let error = SubnetEnv::parse(text, "f").expect_err("no IPv4");
-        assert!(error.msg.contains("needs IPv4"), "{}", error.msg);
+        let env = SubnetEnv::parse(text, "f").expect("complete");
+        assert_eq!((env.subnet, env.link_mtu(), env.subnets().count()), (None, 1430, 1));
+        let half = format!("{text}\nFLANNEL_NETWORK=10.244.0.0/16");
+        let error = SubnetEnv::parse(&half, "f").expect_err("half of IPv4");
+        assert!(error.msg.contains("FLANNEL_SUBNET"), "{}", error.msg);
     }
 
     #[test]
