@@ -16,6 +16,7 @@ use netlink_packet_route::link::{
 };
 use rtnetlink::{LinkUnspec, LinkVxlan};
 use tartan_common::{Mac, Mtu};
+use tracing::info;
 
 use super::error::errno;
 use super::{Host, HostError, Link, NETWORK_GATEWAY};
@@ -199,6 +200,15 @@ impl Host {
     }
 
     async fn set_up(&self, link: &Link, port: u16) -> Result<(), HostError> {
+        match self.try_set_up(link, port).await {
+            Err(HostError::PortTaken { .. }) if self.replace_twin(link, port).await? => {
+                self.try_set_up(link, port).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_set_up(&self, link: &Link, port: u16) -> Result<(), HostError> {
         let message = LinkUnspec::new_with_index(link.ifindex).up().build();
         match self.handle.link().set(message).execute().await {
             Ok(()) => Ok(()),
@@ -207,6 +217,25 @@ impl Host {
             }
             Err(error) => Err(HostError::netlink(format!("cannot bring up {}", link.name), &error)),
         }
+    }
+
+    /// Removes flannel's second device, which has the port over IPv6: ours does its work as well,
+    /// and needs the port of both families. Says whether it was there.
+    async fn replace_twin(&self, ours: &Link, port: u16) -> Result<bool, HostError> {
+        let Some(vni) = vni_of(&ours.name) else { return Ok(false) };
+        let name = format!("flannel-v6.{vni}");
+        let Some(twin) = self.link(&name).await? else { return Ok(false) };
+        if !matches!(kind(&twin, port), Ok(OverlayKind::Classic)) {
+            return Ok(false);
+        }
+        info!(device = name, "removed flannel's device for IPv6: the overlay device replaces it");
+        self.handle
+            .link()
+            .del(twin.ifindex)
+            .execute()
+            .await
+            .map_err(|e| HostError::netlink(format!("cannot remove the device {name}"), &e))?;
+        Ok(true)
     }
 }
 
