@@ -162,5 +162,6 @@ fn uplink_choice(flags: &Flags) -> Result<UplinkChoice> {
         can_reach,
         public_ip: flags.public_ip,
         public_ipv6: flags.public_ipv6,
+        ipv6_alone: false,
     })
 }

@@ -24,7 +24,8 @@ pub struct NextHop {
 /// What the host is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
-    /// The uplink's address: source of our tunnel packets, destination of the peers'.
+    /// The uplink's address: source of our tunnel packets, destination of the peers'; unspecified
+    /// on a node of IPv6 alone.
     pub node: Ipv4Addr,
     /// Interface index of the uplink.
     pub uplink_ifindex: u32,
@@ -93,7 +94,7 @@ pub enum Obstacle {
 #[must_use]
 pub fn desired(
     conf: &NetConf,
-    own: &Lease,
+    own: Option<&Lease>,
     peers: &[Peer],
     facts: &HostFacts,
     fast_path: abi::FastPath,
@@ -122,15 +123,25 @@ pub fn desired(
     result
 }
 
-fn config(conf: &NetConf, own: &Lease, facts: &HostFacts, fast_path: abi::FastPath) -> NodeConfig {
+/// The one address that no packet on a wire is for: the network of a node without IPv4.
+const NO_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32);
+
+fn config(
+    conf: &NetConf,
+    own: Option<&Lease>,
+    facts: &HostFacts,
+    fast_path: abi::FastPath,
+) -> NodeConfig {
     let (low, high) = facts.ports;
     let tunnel = conf.backend.vxlan();
+    let network = conf.network().unwrap_or(NO_NETWORK);
+    let subnet = own.map_or(NO_NETWORK, |lease| lease.subnet.net());
     NodeConfig {
         node: facts.node.into(),
-        network: conf.network().network().into(),
-        network_mask: NetAddr::mask(conf.network().prefix_len()),
-        subnet: own.subnet.first_address().into(),
-        subnet_mask: NetAddr::mask(own.subnet.prefix_len()),
+        network: network.network().into(),
+        network_mask: NetAddr::mask(network.prefix_len()),
+        subnet: subnet.network().into(),
+        subnet_mask: NetAddr::mask(subnet.prefix_len()),
         overlay_ifindex: facts.tunnel.map_or(0, |tunnel| tunnel.overlay_ifindex),
         vni: tunnel.map_or(0, |tunnel| tunnel.vni.get()),
         fast_path: fast_path as u32,
@@ -245,7 +256,8 @@ mod tests {
 
     #[test]
     fn an_unreachable_peer_may_still_send() {
-        let state = desired(&conf(), &own(), &[peer(2), peer(3)], &facts(&[2]), abi::FastPath::On);
+        let state =
+            desired(&conf(), Some(&own()), &[peer(2), peer(3)], &facts(&[2]), abi::FastPath::On);
         assert_eq!(state.peers.keys().collect::<Vec<_>>(), [&Ipv4Addr::new(10, 244, 2, 0)]);
         assert_eq!(state.nodes.len(), 2);
         assert_eq!(state.unreachable, [Unreachable { peer: peer(3), why: Obstacle::NoRoute }]);
@@ -257,8 +269,8 @@ mod tests {
         let (a, b) = ([peer(2), peer(3), peer(4)], [peer(4), peer(2), peer(3)]);
         let facts = facts(&[2, 3, 4]);
         assert_eq!(
-            desired(&conf(), &own(), &a, &facts, abi::FastPath::Off),
-            desired(&conf(), &own(), &b, &facts, abi::FastPath::Off)
+            desired(&conf(), Some(&own()), &a, &facts, abi::FastPath::Off),
+            desired(&conf(), Some(&own()), &b, &facts, abi::FastPath::Off)
         );
     }
 
@@ -276,7 +288,7 @@ mod tests {
         let conf = NetConf::parse(&text).unwrap().conf;
         let mac = |peer| Peer { vtep_mac: conf.backend.vxlan().and(Some(Mac([2; 6]))), ..peer };
         let peers = [peer(2), peer(3), peer(4)].map(mac);
-        desired(&conf, &own(), &peers, facts, abi::FastPath::On)
+        desired(&conf, Some(&own()), &peers, facts, abi::FastPath::On)
     }
 
     fn modes(state: &Desired) -> Vec<(bool, u32)> {

@@ -29,7 +29,7 @@ pub struct LastKnown {
     /// The same for IPv6.
     pub wished_ipv6: Option<Ipv6Addr>,
     /// The node's own lease.
-    pub own: Lease,
+    pub own: Option<Lease>,
     /// Its IPv6 half.
     pub own6: Option<Lease6>,
     /// All leases, our own among them.
@@ -73,7 +73,8 @@ struct Record {
     wished_ip: Option<Ipv4Addr>,
     #[serde(default)]
     wished_ipv6: Option<Ipv6Addr>,
-    own: LeaseRecord,
+    #[serde(default)]
+    own: Option<LeaseRecord>,
     #[serde(default)]
     own6: Option<Lease6Record>,
     leases: Vec<LeaseRecord>,
@@ -117,7 +118,7 @@ impl From<LastKnown> for Record {
             node_name: known.node_name,
             wished_ip: known.wished_ip,
             wished_ipv6: known.wished_ipv6,
-            own: known.own.into(),
+            own: known.own.map(Into::into),
             own6: known.own6.map(Into::into),
             leases: known.leases.into_iter().map(Into::into).collect(),
             leases6: known.leases6.into_iter().map(Into::into).collect(),
@@ -131,7 +132,7 @@ impl From<Record> for LastKnown {
             node_name: record.node_name,
             wished_ip: record.wished_ip,
             wished_ipv6: record.wished_ipv6,
-            own: record.own.into(),
+            own: record.own.map(Into::into),
             own6: record.own6.map(Into::into),
             leases: record.leases.into_iter().map(Into::into).collect(),
             leases6: record.leases6.into_iter().map(Into::into).collect(),
@@ -231,7 +232,7 @@ mod tests {
             node_name: "node1".to_owned(),
             wished_ip: Some(Ipv4Addr::new(203, 0, 113, 1)),
             wished_ipv6: None,
-            own: lease.clone(),
+            own: Some(lease.clone()),
             own6: Some(lease6.clone()),
             leases: vec![lease, other, third],
             leases6: vec![lease6],

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -51,15 +51,23 @@ pub struct AgentState {
     /// The largest packet of a pod, in bytes.
     #[serde(default)]
     pub pod_mtu: u16,
-    /// The pod network.
-    pub network: String,
-    /// This node's subnet.
-    pub subnet: String,
+    /// The IPv4 pod network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The IPv6 pod network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network6: Option<String>,
+    /// This node's IPv4 subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
     /// This node's IPv6 subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet6: Option<String>,
-    /// The address that peers send to.
-    pub public_ip: Ipv4Addr,
+    /// The address that peers send to: that of IPv4, where the node has it.
+    pub public_ip: IpAddr,
+    /// The IPv6 address that peers send to, beside that of IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_ipv6: Option<Ipv6Addr>,
     /// MAC address of the overlay device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vtep_mac: Option<String>,
@@ -83,6 +91,9 @@ pub struct AgentState {
     pub source_check: String,
     /// The other nodes.
     pub peers: Vec<PeerState>,
+    /// The other nodes' IPv6 subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers6: Vec<PeerState>,
     /// Leases that are not used.
     pub refused: Vec<RefusedState>,
     /// What could not be read as a lease.
@@ -99,8 +110,8 @@ pub struct DeviceState {
     pub ifindex: u32,
     /// Its MTU.
     pub mtu: u16,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its address: that of IPv4, where it has one.
+    pub address: IpAddr,
 }
 
 /// The kernel, as far as the programs are concerned.
@@ -166,12 +177,13 @@ pub struct PeerState {
     /// Its subnet.
     pub subnet: String,
     /// Where packets go.
-    pub public_ip: Ipv4Addr,
+    pub public_ip: IpAddr,
     /// Its VTEP's MAC address, where there is a tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vtep_mac: Option<String>,
-    /// The next hop; absent where nothing can be sent to it.
-    pub next_hop: Option<Ipv4Addr>,
+    /// The next hop; absent where nothing can be sent to it, and where only the kernel's device
+    /// knows it.
+    pub next_hop: Option<IpAddr>,
     /// How packets go to it.
     #[serde(default)]
     pub mode: PeerWay,

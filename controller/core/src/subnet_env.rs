@@ -56,7 +56,13 @@ impl SubnetEnv {
         }
     }
 
-    /// Adds the lines of a dual-stack node.
+    /// What a node without IPv4 writes, once its IPv6 lines are added.
+    #[must_use]
+    pub fn without_ipv4(mtu: u16, ip_masq: bool) -> Self {
+        Self { mtu: Some(mtu.into()), ip_masq: Some(ip_masq), ..Self::default() }
+    }
+
+    /// Adds the lines of a node that has IPv6.
     pub fn add_ipv6(&mut self, network: Ipv6Net, subnet: Ipv6Net) {
         let first = std::net::Ipv6Addr::from_bits(subnet.network().to_bits() | 1);
         self.ipv6_networks = vec![network.trunc()];

@@ -1,13 +1,13 @@
 //! `tartanctl peers`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use tartan_core::state::{AgentState, PeerState, RefusedState, STATE_FILE};
-use tartan_datapath::Peers;
+use tartan_core::state::{AgentState, PeerState, PeerWay, RefusedState, STATE_FILE};
+use tartan_datapath::{Peers, Peers6};
 
 use crate::output::{self, Format};
 
@@ -27,12 +27,13 @@ struct Row {
 
 pub(crate) fn run(format: Format) -> Result<ExitCode> {
     let state = read_state()?;
-    let table = Peers::open()?;
+    let (v4, v6) = (Peers::open()?, Peers6::open()?);
     let mut peers = Vec::new();
-    for peer in state.peers {
-        let key: Option<Ipv4Addr> = peer.subnet.split('/').next().and_then(|ip| ip.parse().ok());
+    for peer in state.peers.into_iter().chain(state.peers6) {
+        let key: Option<IpAddr> = peer.subnet.split('/').next().and_then(|ip| ip.parse().ok());
         let programmed = match key {
-            Some(key) => table.get(key)?.is_some(),
+            Some(IpAddr::V4(key)) => v4.get(key)?.is_some(),
+            Some(IpAddr::V6(key)) => v6.get(key)?.is_some(),
             None => false,
         };
         peers.push(Row { peer, programmed });
@@ -70,10 +71,10 @@ fn print(listing: &Listing) {
 
 fn row(row: &Row) -> Vec<String> {
     let Row { peer, programmed } = row;
-    let state = match (peer.next_hop, programmed) {
-        (None, _) => "unreachable",
-        (Some(_), true) => "ready",
-        (Some(_), false) => "pending",
+    let state = match (peer.mode, programmed) {
+        (PeerWay::None, _) => "unreachable",
+        (PeerWay::Tunnel | PeerWay::Direct, true) => "ready",
+        (PeerWay::Tunnel | PeerWay::Direct, false) => "pending",
     };
     vec![
         peer.node_name.clone(),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 use tartan_core::state::{AgentState, LOCK_FILE, PeerWay};
-use tartan_datapath::{HookState, NodeHook, Pods, node_hook_state, pod_attached, pod_pins};
+use tartan_datapath::{HookState, NodeHook, Pods, Pods6, node_hook_state, pod_attached, pod_pins};
 
 use crate::output::{self, Format};
 use crate::peers::read_state;
@@ -59,7 +59,8 @@ fn collect(agent: AgentState) -> Result<Status> {
             problems.push(format!("the programs of the pod behind {veth} are not those pinned"));
         }
     }
-    Ok(Status { running, programs, pods: Pods::open()?.entries()?.len(), problems, agent })
+    let pods = Pods::open()?.entries()?.len().max(Pods6::open()?.entries()?.len());
+    Ok(Status { agent, running, programs, pods, problems })
 }
 
 fn programs(agent: &AgentState, problems: &mut Vec<String>) -> Result<Vec<Hook>> {
@@ -100,6 +101,16 @@ fn backend(agent: &AgentState) -> String {
     }
 }
 
+/// How many there are of each family.
+fn peers(agent: &AgentState) -> String {
+    let (v4, v6) = (agent.peers.len(), agent.peers6.len());
+    match (&agent.subnet, &agent.subnet6) {
+        (Some(_), Some(_)) => format!("{v4}, {v6} of them with IPv6"),
+        (Some(_), None) => v4.to_string(),
+        (None, _) => v6.to_string(),
+    }
+}
+
 /// The agent holds a lock for as long as it lives.
 fn running_agent() -> Option<u32> {
     let file = File::open(Path::new(LOCK_FILE)).ok()?;
@@ -120,9 +131,13 @@ fn print(status: &Status) {
             None => format!("{} NOT RUNNING", agent.version),
         },
     );
-    line("network", format!("{}, this node {}", agent.network, agent.subnet));
-    if let Some(subnet) = &agent.subnet6 {
-        line("", format!("this node {subnet}"));
+    let v4 = (&agent.network, &agent.subnet);
+    let v6 = (&agent.network6, &agent.subnet6);
+    let known = |(network, subnet): (&Option<String>, &Option<String>)| {
+        Some(format!("{}, this node {}", network.as_ref()?, subnet.as_deref().unwrap_or("none")))
+    };
+    for (index, text) in [v4, v6].into_iter().filter_map(known).enumerate() {
+        line(if index == 0 { "network" } else { "" }, text);
     }
     let uplink = &agent.uplink;
     line("uplink", format!("{} {} MTU {}", uplink.name, uplink.address, uplink.mtu));
@@ -137,6 +152,9 @@ fn print(status: &Status) {
     if agent.public_ip != uplink.address {
         line("published", agent.public_ip.to_string());
     }
+    if let Some(address) = agent.public_ipv6 {
+        line("IPv6", format!("tunnel packets to {address}"));
+    }
     line("leases", agent.store.clone());
     let fast = &agent.fast_path;
     line("fast path", format!("{} (configured: {})", fast.effective, fast.configured));
@@ -148,7 +166,7 @@ fn print(status: &Status) {
         "peers",
         format!(
             "{}, {} leases refused, {} unreadable",
-            agent.peers.len(),
+            peers(agent),
             agent.refused.len(),
             agent.unreadable.len()
         ),

@@ -27,10 +27,13 @@ fn seed_1_a_long_annotation_on_the_own_node_does_not_keep_its_agent_out() {
     let vni = tartan_common::Vni::new(u64::from(VNI)).ok();
     let vtep_mac = tartan_common::Mac::local([1; 6]);
     let backend = LeaseBackend::Vxlan(VxlanData { vni, vtep_mac });
-    let publication =
-        Publication { public_ip: std::net::Ipv4Addr::new(172, 30, 0, 1), backend, ipv6: None };
-    let own = own_leases(&record, &publication, Networks { v4: NETWORK, v6: None });
-    assert!(own.is_ok_and(|own| own.v4.subnet.to_string() == "10.244.1.0/24"));
+    let publication = Publication {
+        public_ip: Some(std::net::Ipv4Addr::new(172, 30, 0, 1)),
+        backend,
+        ipv6: None,
+    };
+    let own = own_leases(&record, &publication, Networks { v4: Some(NETWORK), v6: None });
+    assert!(own.is_ok_and(|own| own.v4.unwrap().subnet.to_string() == "10.244.1.0/24"));
     keeps_every_promise(1);
 }
 

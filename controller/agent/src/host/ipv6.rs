@@ -10,15 +10,15 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
 use ipnet::Ipv6Net;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, CacheInfo};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteProtocol};
 use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 use tartan_common::Mtu;
 
 use super::error::errno;
 use super::routes::{Ends, PROTOCOL, says_the_same};
-use super::{Host, HostError};
+use super::{Host, HostError, Uplink};
 
 /// The gateway of the pod network's route: one neighbour for all of it, as
 /// [`NETWORK_GATEWAY`](super::NETWORK_GATEWAY) is. Nobody answers to it, and nobody asks.
@@ -49,8 +49,10 @@ impl Host {
     /// When the kernel refuses.
     pub async fn connect_ipv6(&self, overlay: u32, to: &Network6) -> Result<bool, HostError> {
         let mut changed = false;
-        for address in [to.subnet.network(), gateway6(to.subnet)] {
-            changed |= self.ensure_address6(overlay, address).await?;
+        // What the host masquerades into the tunnel gets the subnet's first address, as flannel's
+        // device has no other: the gateway's is not preferred.
+        for (address, preferred) in [(to.subnet.network(), true), (gateway6(to.subnet), false)] {
+            changed |= self.ensure_address6(overlay, address, preferred).await?;
         }
         let mut wanted = RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(to.network.network(), to.network.prefix_len())
@@ -68,7 +70,12 @@ impl Host {
         Ok(true)
     }
 
-    async fn ensure_address6(&self, ifindex: u32, address: Ipv6Addr) -> Result<bool, HostError> {
+    async fn ensure_address6(
+        &self,
+        ifindex: u32,
+        address: Ipv6Addr,
+        preferred: bool,
+    ) -> Result<bool, HostError> {
         let is_it = |one: &super::addresses::Address| {
             one.ifindex == ifindex && one.ip == IpAddr::V6(address) && one.prefix_len == 128
         };
@@ -79,6 +86,11 @@ impl Host {
         // Nobody else on a device without neighbours could have it.
         let flags = AddressAttribute::Flags(AddressFlags::Nodad);
         request.message_mut().attributes.push(flags);
+        if !preferred {
+            let mut lifetimes = CacheInfo::default();
+            (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, u32::MAX);
+            request.message_mut().attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        }
         match request.execute().await {
             Ok(()) => Ok(true),
             Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
@@ -93,7 +105,11 @@ impl Host {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn repair_pod_routes6(&self, pods: &[(Ipv6Addr, u32)]) -> Result<usize, HostError> {
+    pub async fn repair_pod_routes6(
+        &self,
+        pods: &[(Ipv6Addr, u32)],
+        gateway: Ipv6Addr,
+    ) -> Result<usize, HostError> {
         if pods.is_empty() {
             return Ok(0);
         }
@@ -103,6 +119,7 @@ impl Host {
             let route = RouteMessageBuilder::<Ipv6Addr>::new()
                 .destination_prefix(*address, 128)
                 .output_interface(*ifindex)
+                .pref_source(gateway)
                 .build();
             match self.handle.route().add(route).replace().execute().await {
                 Ok(()) => repaired += 1,
@@ -125,12 +142,42 @@ impl Host {
         Ok(self.routes6().await?.iter().filter_map(host_route).collect())
     }
 
+    /// Why this link may lose its way out, or has lost it: it learns it from router advertisements,
+    /// and a kernel that forwards does not listen to them unless told to.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn router_trouble(&self, uplink: &Uplink) -> Result<Option<String>, HostError> {
+        let Uplink { ifindex, name, .. } = uplink;
+        if Self::accept_ra(name) != Some(1) {
+            return Ok(None);
+        }
+        let learned = |route: &RouteMessage| {
+            route.header.protocol == RouteProtocol::Ra
+                && Ends::read(route).ifindex == Some(*ifindex)
+        };
+        let is_lent = |one: &super::addresses::Address| {
+            one.ifindex == *ifindex
+                && matches!(one.ip, IpAddr::V6(ip) if !ip.is_unicast_link_local())
+                && !one.flags.contains(AddressFlags::Permanent)
+        };
+        let is_learned = self.routes6().await?.iter().any(learned)
+            || self.all_addresses().await?.iter().any(is_lent);
+        Ok(is_learned.then(|| {
+            format!(
+                "{name} learns addresses or routes from router advertisements, which a node that \
+                 forwards ignores: its default route goes, or is gone; set \
+                 net.ipv6.conf.{name}.accept_ra=2"
+            )
+        }))
+    }
+
     async fn add_route6(&self, route: RouteMessage, what: &str) -> Result<(), HostError> {
         let added = self.handle.route().add(route).replace().execute().await;
         added.map_err(|e| HostError::netlink(format!("cannot add the route {what}"), &e))
     }
 
-    async fn routes6(&self) -> Result<Vec<RouteMessage>, HostError> {
+    pub(super) async fn routes6(&self) -> Result<Vec<RouteMessage>, HostError> {
         let all = RouteMessageBuilder::<Ipv6Addr>::new().build();
         let routes = self.handle.route().get(all).execute().try_collect().await;
         routes.map_err(|e| HostError::netlink("cannot list IPv6 routes", &e))

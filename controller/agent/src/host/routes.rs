@@ -100,17 +100,12 @@ impl Host {
 
     /// The main table's first default route.
     pub(super) async fn default_route(&self) -> Result<DefaultRoute, HostError> {
-        let routes = self.routes().await?;
-        let default = routes.iter().find(|route| {
-            route.header.destination_prefix_length == 0
-                && route.header.table == RouteHeader::RT_TABLE_MAIN
-                && route.header.kind == RouteType::Unicast
-        });
-        Ok(match default.map(read_route) {
-            None => DefaultRoute::Missing,
-            Some(None) => DefaultRoute::Several,
-            Some(Some(route)) => DefaultRoute::Through(route.ifindex),
-        })
+        Ok(default_of(&self.routes().await?))
+    }
+
+    /// The same of IPv6.
+    pub(super) async fn default_route6(&self) -> Result<DefaultRoute, HostError> {
+        Ok(default_of(&self.routes6().await?))
     }
 
     pub(super) async fn routes(&self) -> Result<Vec<RouteMessage>, HostError> {
@@ -174,6 +169,19 @@ pub(super) fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,
+    }
+}
+
+fn default_of(routes: &[RouteMessage]) -> DefaultRoute {
+    let default = routes.iter().find(|route| {
+        route.header.destination_prefix_length == 0
+            && route.header.table == RouteHeader::RT_TABLE_MAIN
+            && route.header.kind == RouteType::Unicast
+    });
+    match default.map(|route| Ends::read(route).ifindex) {
+        None => DefaultRoute::Missing,
+        Some(None) => DefaultRoute::Several,
+        Some(Some(ifindex)) => DefaultRoute::Through(ifindex),
     }
 }
 

@@ -21,6 +21,12 @@ impl Host {
         text.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TTL)
     }
 
+    /// `net.ipv6.conf.LINK.accept_ra`; `None` without IPv6.
+    pub(super) fn accept_ra(link: &str) -> Option<u8> {
+        // A link's name may have a dot, a path's part may not have a slash.
+        read(&format!("net/ipv6/conf/{link}/accept_ra"))?.parse().ok()
+    }
+
     /// `net.ipv4.ip_local_port_range`: the kernel draws outer source ports from it.
     #[must_use]
     pub fn port_range() -> (u16, u16) {

@@ -4,7 +4,7 @@
 mod choice;
 mod trouble;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use regex::Regex;
 use tartan_common::Mtu;
@@ -26,6 +26,8 @@ pub struct UplinkChoice {
     pub public_ip: Option<Ipv4Addr>,
     /// `--public-ipv6`.
     pub public_ipv6: Option<Ipv6Addr>,
+    /// Whether the cluster is one of IPv6 alone: IPv4 decides nothing then.
+    pub ipv6_alone: bool,
 }
 
 /// The interface that leads to the other nodes.
@@ -37,14 +39,23 @@ pub struct Uplink {
     pub name: String,
     /// Its MTU.
     pub mtu: Mtu,
-    /// The address that our tunnel packets carry.
-    pub address: Ipv4Addr,
+    /// The address that our tunnel packets carry; `None` in a cluster of IPv6 alone.
+    pub address: Option<Ipv4Addr>,
     /// The address that is published: the same, unless `--public-ip` says otherwise.
-    pub public_ip: Ipv4Addr,
-    /// Its IPv6 address, if it has a global one.
+    pub public_ip: Option<Ipv4Addr>,
+    /// Its IPv6 address, if it has a global one; in a cluster of IPv6 alone it has.
     pub address_v6: Option<Ipv6Addr>,
     /// The IPv6 address that is published: the same, unless `--public-ipv6` says otherwise.
     pub public_ipv6: Option<Ipv6Addr>,
+}
+
+impl Uplink {
+    /// Its address for people: that of IPv4, where it has one.
+    #[must_use]
+    pub fn shown_address(&self) -> IpAddr {
+        let v6 = self.address_v6.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6);
+        self.address.map_or(v6, IpAddr::V4)
+    }
 }
 
 /// Where the default route leads.
@@ -66,7 +77,11 @@ impl Host {
     pub async fn uplink(&self, choice: &UplinkChoice) -> Result<Uplink, HostError> {
         let view = View {
             interfaces: self.interfaces().await?,
-            default_route: self.default_route().await?,
+            default_route: if choice.ipv6_alone {
+                self.default_route6().await?
+            } else {
+                self.default_route().await?
+            },
             reach: match choice.can_reach {
                 Some(target) => self.route_to(target).await?,
                 None => None,

@@ -7,14 +7,14 @@ use std::net::Ipv6Addr;
 use anyhow::Result;
 use tartan_core::conflict::{self, Observer6, Peers6};
 use tartan_core::desired::Desired;
-use tartan_core::desired6::{HostFacts6, desired6};
-use tartan_core::state::{AgentState, RefusedState};
+use tartan_core::desired6::{Desired6, HostFacts6, desired6};
+use tartan_core::state::{AgentState, PeerState, PeerWay, RefusedState};
 use tartan_datapath::{PodEntry, Pods, Pods6};
 use tracing::{info, warn};
 
 use super::Node;
 use super::tunnel::{Link, Tunnel};
-use crate::host::{Host, Network6, OverlayKind};
+use crate::host::{Host, Network6, OverlayKind, gateway6};
 use crate::store::{LeaseStore, OwnLeases};
 
 /// What a pass found out about IPv6.
@@ -43,7 +43,7 @@ impl<S: LeaseStore> Node<S> {
         let facts = match facts(link, tunnel, own) {
             Ok(facts) => facts,
             Err(trouble) => {
-                found.troubles.push(format!("IPv6 pods are not carried: {trouble}"));
+                found.troubles.push(trouble);
                 return found;
             }
         };
@@ -58,7 +58,18 @@ impl<S: LeaseStore> Node<S> {
     }
 
     /// What the host stack needs to reach the IPv6 pod network.
-    pub(super) async fn connect_ipv6(&self, tunnel: Option<&Tunnel>, ipv6: &mut Ipv6) {
+    pub(super) async fn connect_ipv6(
+        &self,
+        link: &Link<'_>,
+        tunnel: Option<&Tunnel>,
+        ipv6: &mut Ipv6,
+    ) {
+        if self.settings.conf.ipv6_network.is_some() {
+            match self.host.router_trouble(link.uplink).await {
+                Ok(trouble) => ipv6.troubles.extend(trouble),
+                Err(error) => ipv6.troubles.push(error.to_string()),
+            }
+        }
         let Some((network, tunnel)) = ipv6.network.as_ref().zip(tunnel) else { return };
         match self.host.connect_ipv6(tunnel.overlay.ifindex, network).await {
             Ok(true) => info!(network = %network.network, mtu = %network.mtu,
@@ -72,9 +83,14 @@ impl<S: LeaseStore> Node<S> {
     /// lives, each is made anew from the other.
     pub(super) async fn repair_pods6(&self, ipv6: &Ipv6) -> Result<()> {
         let Some(network) = &ipv6.network else { return Ok(()) };
-        let alive: BTreeMap<u32, PodEntry> =
-            Pods::open()?.entries()?.into_iter().map(|(_, pod)| (pod.ifindex, pod)).collect();
+        // Without IPv4 this is the table by which pods are known, which is in order already.
+        let by_v4 = self.settings.conf.network().is_some();
         let mut table = Pods6::open()?;
+        let alive: BTreeMap<u32, PodEntry> = if by_v4 {
+            Pods::open()?.entries()?.into_iter().map(|(_, pod)| (pod.ifindex, pod)).collect()
+        } else {
+            table.entries()?.into_iter().map(|(_, pod)| (pod.ifindex, pod)).collect()
+        };
         let mut pods: BTreeMap<Ipv6Addr, u32> = BTreeMap::new();
         for (address, pod) in table.entries()? {
             if alive.contains_key(&pod.ifindex) {
@@ -93,7 +109,7 @@ impl<S: LeaseStore> Node<S> {
             }
         }
         let pods: Vec<_> = pods.into_iter().collect();
-        let repaired = self.host.repair_pod_routes6(&pods).await?;
+        let repaired = self.host.repair_pod_routes6(&pods, gateway6(network.subnet)).await?;
         if repaired > 0 {
             warn!(repaired, "pods had lost their IPv6 routes");
         }
@@ -103,7 +119,8 @@ impl<S: LeaseStore> Node<S> {
 
 impl Ipv6 {
     /// Adds what there is to say to the state file's content.
-    pub(super) fn report(&self, state: &mut AgentState) {
+    pub(super) fn report(&self, state: &mut AgentState, desired: &Desired6) {
+        state.peers6 = self.peers.usable.iter().map(|peer| peer_state(peer, desired)).collect();
         state.problems.extend(self.troubles.iter().cloned());
         state.refused.extend(self.peers.refused.iter().map(|refused| RefusedState {
             node_name: refused.lease.node_name.clone(),
@@ -114,27 +131,51 @@ impl Ipv6 {
     }
 }
 
+/// The kernel's device looks up the next hop by itself.
+fn peer_state(peer: &conflict::Peer6, desired: &Desired6) -> PeerState {
+    let is_programmed = desired.peers.contains_key(&peer.subnet.network());
+    PeerState {
+        node_name: peer.node_name.clone(),
+        subnet: peer.subnet.to_string(),
+        public_ip: peer.public_ip.into(),
+        vtep_mac: peer.vtep_mac.map(|mac| mac.to_string()),
+        next_hop: None,
+        mode: if is_programmed { PeerWay::Tunnel } else { PeerWay::None },
+    }
+}
+
 /// What the host is like, or why it carries no IPv6 pods.
 fn facts(link: &Link<'_>, tunnel: Option<&Tunnel>, own: &OwnLeases) -> Result<HostFacts6, String> {
     let Some(node) = link.uplink.address_v6 else {
         let name = &link.uplink.name;
-        return Err(format!("{name} has no global IPv6 address; give it one"));
+        return Err(not_carried(&format!("{name} has no global IPv6 address; give it one")));
     };
     let Some(tunnel) = tunnel else {
-        return Err("they need a tunnel so far; use Backend.Type \"vxlan\"".to_owned());
+        return Err(not_carried("they need a tunnel so far; use Backend.Type \"vxlan\""));
     };
     if tunnel.overlay.kind == OverlayKind::Classic {
-        return Err("the overlay device was made by flannel and takes IPv4 alone; drain the \
-                    node and delete the device, or reboot"
-            .to_owned());
+        let device = &tunnel.spec.name;
+        return Err(format!(
+            "the overlay device {device} was made by flannel and takes IPv4 alone: IPv6 goes on \
+             through flannel's second device, which learns of no new node; drain the node and \
+             delete {device}, or reboot"
+        ));
     }
     let vtep_mac = own.v6.as_ref().and_then(|lease| lease.backend.vtep_mac());
-    let vtep_mac = vtep_mac.ok_or("the node's own lease has no IPv6 VTEP MAC address")?;
+    let vtep_mac = vtep_mac.ok_or_else(|| {
+        not_carried("the node's own lease has no VTEP MAC address; restart the agent")
+    })?;
     let outer = link.mtu;
     let mtu = outer.inside_ipv6_tunnel().map_err(|_| {
-        format!("an MTU of {outer} is too small for a tunnel over IPv6; use 1350 or more")
+        not_carried(&format!(
+            "an MTU of {outer} is too small for a tunnel over IPv6; use 1350 or more"
+        ))
     })?;
     Ok(HostFacts6 { node, vtep_mac, mtu, hop_limit: Host::default_hop_limit() })
+}
+
+fn not_carried(why: &str) -> String {
+    format!("IPv6 pods are not carried: {why}")
 }
 
 fn is_there(ifindex: u32) -> bool {

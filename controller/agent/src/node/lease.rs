@@ -4,10 +4,11 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result, ensure};
+use ipnet::IpNet;
 use tartan_common::{Mac, Vni};
 use tartan_core::net_conf::VxlanConf;
 use tartan_core::subnet_env::previous_subnet;
-use tartan_core::{Backend, LeaseBackend, VxlanData};
+use tartan_core::{Backend, Lease, LeaseBackend, VxlanData};
 use tracing::{info, warn};
 
 use super::Node;
@@ -30,6 +31,7 @@ impl<S: LeaseStore> Node<S> {
         let choice = UplinkChoice {
             public_ip: self.wishes.public_ip.or(flags.public_ip),
             public_ipv6: self.wishes.public_ipv6.or(flags.public_ipv6),
+            ipv6_alone: self.settings.conf.network().is_none(),
             ..flags.clone()
         };
         Ok(self.host.uplink(&choice).await?)
@@ -74,26 +76,28 @@ impl<S: LeaseStore> Node<S> {
             return Err(error.into());
         };
         if objection.is_some() && self.objection != objection {
-            warn!(%error, subnet = %own.v4.subnet.net(), "keeping what the node holds");
+            warn!(%error, subnet = own.shown(), "keeping what the node holds");
         }
         self.objection = objection;
-        own.v4.backend = request.backend.clone();
+        if let Some(lease) = &mut own.v4 {
+            lease.backend = request.backend.clone();
+        }
         Ok(own)
     }
 
     fn welcome(&mut self, own: &OwnLeases) {
         let before = self.own.as_ref();
-        if before.is_some_and(|before| before.v4 == own.v4) {
+        if before.is_some_and(|before| before == own) {
             return;
         }
-        info!(subnet = %own.v4.subnet.net(), public_ip = %own.v4.public_ip, "holding the lease");
-        if let Some(before) = before.filter(|before| before.v4.subnet != own.v4.subnet) {
+        info!(subnet = own.shown(), "holding the lease");
+        if let Some(before) = before.filter(|before| changed(before, own)) {
             let text = format!(
                 "the subnet of node {} is {} now and was {}: pods that were made before keep their \
                  old addresses and cannot be reached from other nodes; delete them",
-                own.v4.node_name,
-                own.v4.subnet.net(),
-                before.v4.subnet.net()
+                self.settings.node_name,
+                own.shown(),
+                before.shown()
             );
             warn!("{text}");
             self.store.tell(Notice { kind: NoticeKind::SubnetChanged, text });
@@ -137,7 +141,8 @@ impl<S: LeaseStore> Node<S> {
             preflight::port_is_free(port)?;
         }
         let held = self.own.as_ref();
-        let mac = device.or(held.and_then(|own| own.v4.vtep_mac())).or(self.wishes.vtep_mac);
+        let held4 = held.and_then(|own| own.v4.as_ref()).and_then(Lease::vtep_mac);
+        let mac = device.or(held4).or(self.wishes.vtep_mac);
         let held6 = held.and_then(|own| own.v6.as_ref()).and_then(|lease| lease.backend.vtep_mac());
         let mac6 = held6.or(self.wishes.vtep_mac6);
         let (new, new6) = self.new_macs()?;
@@ -154,6 +159,16 @@ impl<S: LeaseStore> Node<S> {
     }
 }
 
+/// Whether a family's pods have other addresses than before. That a family comes or goes changes
+/// nothing for those of the other.
+fn changed(before: &OwnLeases, now: &OwnLeases) -> bool {
+    let differs = |subnet: &IpNet| {
+        let same = |other: &IpNet| other.addr().is_ipv4() == subnet.addr().is_ipv4();
+        now.subnets().find(same).is_some_and(|other| other != *subnet)
+    };
+    before.subnets().any(|subnet| differs(&subnet))
+}
+
 /// Nodes without a tunnel send to each other's interfaces.
 fn not_behind_nat(uplink: &Uplink) -> Result<()> {
     ensure!(
@@ -161,8 +176,8 @@ fn not_behind_nat(uplink: &Uplink) -> Result<()> {
         "your PublicIP ({}) differs from interface IP ({} of {}), meaning that probably you're on \
          a NAT, which is not supported by host-gw backend: remove --public-ip, choose another \
          --iface, or use Backend.Type \"vxlan\"",
-        uplink.public_ip,
-        uplink.address,
+        uplink.public_ip.map_or_else(String::new, |ip| ip.to_string()),
+        uplink.shown_address(),
         uplink.name
     );
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tartan_core::LastKnown;
+use tartan_core::{LastKnown, Lease};
 use tracing::{info, warn};
 
 use super::Node;
@@ -38,7 +38,7 @@ impl Memory {
                 memory.from_file = true;
             }
             Ok(Some(known)) => {
-                info!(file = %path.display(), of = known.node_name, subnet = %known.own.subnet.net(),
+                info!(file = %path.display(), of = known.node_name, subnet = shown(&known),
                     "what was known last is of another node or network and is not used");
             }
             Ok(None) => {}
@@ -119,19 +119,32 @@ impl Memory {
 
 /// Another node's memory (a cloned disk), or one of another network, would do harm.
 fn fits(known: &LastKnown, settings: &Settings) -> bool {
-    known.node_name == settings.node_name && known.own.subnet.is_within(settings.conf.network())
+    let is_within = match (&known.own, settings.conf.network()) {
+        (Some(own), Some(network)) => own.subnet.is_within(network),
+        (None, None) => known.own6.is_some(),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    known.node_name == settings.node_name && is_within
+}
+
+/// The subnets that the node held, for a line of the log.
+fn shown(known: &LastKnown) -> String {
+    OwnLeases { v4: known.own.clone(), v6: known.own6.clone() }.shown()
 }
 
 impl<S: LeaseStore> Node<S> {
     /// Takes up what the node knew last.
     pub(super) fn remember(&mut self) {
         let Some(known) = self.memory.recalled().cloned() else { return };
-        info!(subnet = %known.own.subnet.net(), leases = known.leases.len(),
-            "starting with what was known last, until the store answers");
+        info!(
+            subnet = shown(&known),
+            leases = known.leases.len(),
+            "starting with what was known last, until the store answers"
+        );
         self.wishes = Wishes {
             public_ip: known.wished_ip,
             public_ipv6: known.wished_ipv6,
-            vtep_mac: known.own.vtep_mac(),
+            vtep_mac: known.own.as_ref().and_then(Lease::vtep_mac),
             vtep_mac6: known.own6.as_ref().and_then(|lease| lease.backend.vtep_mac()),
         };
         self.own = Some(OwnLeases { v4: known.own, v6: known.own6 });

@@ -17,6 +17,7 @@ mod tables;
 mod tunnel;
 mod xdp;
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -143,8 +144,7 @@ impl<S: LeaseStore> Node<S> {
     fn tell_ready(&self) {
         let Some(own) = &self.own else { return };
         let peers = self.last.as_ref().map_or(0, |state| state.peers.len());
-        let text =
-            format!("the pod network is ready: subnet {}, {peers} peers", own.v4.subnet.net());
+        let text = format!("the pod network is ready: subnet {}, {peers} peers", own.shown());
         self.store.tell(Notice { kind: NoticeKind::Ready, text });
     }
 
@@ -165,7 +165,7 @@ impl<S: LeaseStore> Node<S> {
         self.program(&link, tunnel.as_ref(), &mut desired)?;
         self.check = Check::Routes;
         self.connect_host(&link, tunnel.as_ref(), &own, &desired).await?;
-        self.connect_ipv6(tunnel.as_ref(), &mut ipv6).await;
+        self.connect_ipv6(&link, tunnel.as_ref(), &mut ipv6).await;
         self.check = Check::Rules;
         let firewall = self.establish_rules(&link, tunnel.as_ref(), &own, &desired).await?;
         self.check = Check::Pods;
@@ -192,7 +192,7 @@ impl<S: LeaseStore> Node<S> {
             xdp_trouble: self.xdp.trouble(),
         };
         let mut state = report::state(&pass, &self.store.describe());
-        ipv6.report(&mut state);
+        ipv6.report(&mut state, &desired.ipv6);
         self.report(state)?;
         service
     }
@@ -225,9 +225,12 @@ impl<S: LeaseStore> Node<S> {
             Err(error) if error.is_temporary() && self.snapshot.is_some() => {}
             Err(error) => return Err(error.into()),
         }
+        let (Some(own), Some(network)) = (&own.v4, self.settings.conf.network()) else {
+            return Ok(Peers::default());
+        };
         let observer = Observer {
-            own: &own.v4,
-            network: self.settings.conf.network(),
+            own,
+            network,
             vni: self.settings.conf.backend.vxlan().map(|tunnel| tunnel.vni),
         };
         let leases = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.leases);
@@ -245,7 +248,7 @@ impl<S: LeaseStore> Node<S> {
         let nodes: Vec<_> = peers.usable.iter().map(|peer| peer.public_ip).collect();
         let next_hops = self.host.next_hops(&nodes).await?;
         let facts = HostFacts {
-            node: link.uplink.address,
+            node: link.uplink.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
             uplink_ifindex: link.uplink.ifindex,
             link_mtu: link.mtu,
             tunnel: tunnel.map(Tunnel::facts),
@@ -254,7 +257,7 @@ impl<S: LeaseStore> Node<S> {
             next_hops,
         };
         let conf = &self.settings.conf;
-        let mut desired = desired::desired(conf, &own.v4, &peers.usable, &facts, gate.mode);
+        let mut desired = desired::desired(conf, own.v4.as_ref(), &peers.usable, &facts, gate.mode);
         desired.config.on_until = gate.on_until;
         desired.config.rules = gate.rules;
         Ok(desired)

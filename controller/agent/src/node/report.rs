@@ -1,6 +1,7 @@
 //! What the node says about itself.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use tartan_common::Mtu;
 use tartan_common::abi;
@@ -53,24 +54,30 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
             name: uplink.name.clone(),
             ifindex: uplink.ifindex,
             mtu: uplink.mtu.get(),
-            address: uplink.address,
+            address: uplink.shown_address(),
         },
-        backend: own.v4.backend.type_name().to_owned(),
+        backend: own.backend().map(|backend| backend.type_name().to_owned()).unwrap_or_default(),
         is_direct: settings.conf.backend.is_direct(),
         overlay: tunnel.map(|Tunnel { spec, overlay }| DeviceState {
             name: spec.name.clone(),
             ifindex: overlay.ifindex,
             mtu: spec.mtu.get(),
-            address: own.v4.subnet.first_address(),
+            address: own.subnets().next().map_or(uplink.shown_address(), |net| net.network()),
         }),
         xdp: xdp(pass),
         kernel: kernel_state(pass.kernel),
         overlay_kind: tunnel.map_or("", |tunnel| tunnel.overlay.kind.name()).to_owned(),
         pod_mtu: pod_mtu.get(),
-        network: settings.conf.network().to_string(),
-        subnet: own.v4.subnet.net().to_string(),
+        network: settings.conf.network().map(|network| network.to_string()),
+        network6: settings.conf.ipv6_network.map(|network| network.to_string()),
+        subnet: own.v4.as_ref().map(|lease| lease.subnet.net().to_string()),
         subnet6: own.v6.as_ref().map(|lease| lease.subnet.to_string()),
-        public_ip: own.v4.public_ip,
+        public_ip: match (&own.v4, &own.v6) {
+            (Some(lease), _) => lease.public_ip.into(),
+            (None, Some(lease)) => lease.public_ip.into(),
+            (None, None) => uplink.shown_address(),
+        },
+        public_ipv6: own.v4.as_ref().and(own.v6.as_ref()).map(|lease| lease.public_ip),
         vtep_mac: tunnel.map(|tunnel| tunnel.overlay.mac.to_string()),
         vni: conf.map(|tunnel| tunnel.vni.get()),
         port: conf.map(|tunnel| tunnel.port),
@@ -80,6 +87,7 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
         firewall: firewall.clone(),
         source_check: source_check.to_owned(),
         peers: peer_states(peers, desired),
+        peers6: Vec::new(),
         refused: refused_states(peers),
         unreadable: faults
             .iter()
@@ -184,9 +192,9 @@ fn peer_state(peer: &Peer, desired: &Desired) -> PeerState {
     PeerState {
         node_name: peer.node_name.clone(),
         subnet: peer.subnet.net().to_string(),
-        public_ip: peer.public_ip,
+        public_ip: peer.public_ip.into(),
         vtep_mac: peer.vtep_mac.map(|mac| mac.to_string()),
-        next_hop: entry.map(|entry| entry.next_hop.into()),
+        next_hop: entry.map(|entry| IpAddr::V4(entry.next_hop.into())),
         mode: match entry.map(abi::Peer::is_direct) {
             Some(true) => PeerWay::Direct,
             Some(false) => PeerWay::Tunnel,
@@ -208,14 +216,18 @@ fn refused_states(peers: &Peers) -> Vec<RefusedState> {
 /// More changes than this at once are counted, not listed.
 const MOST_LOGGED: usize = 20;
 
+/// The peers of both families.
+fn all(state: &AgentState) -> impl Iterator<Item = &PeerState> {
+    state.peers.iter().chain(&state.peers6)
+}
+
 /// One line per change that somebody may look for later.
 pub(super) fn log_changes(before: Option<&AgentState>, now: &AgentState) {
     let by_subnet = |state: &AgentState| -> BTreeMap<String, PeerState> {
-        state.peers.iter().map(|peer| (peer.subnet.clone(), peer.clone())).collect()
+        all(state).map(|peer| (peer.subnet.clone(), peer.clone())).collect()
     };
     let (old, new) = (before.map(by_subnet).unwrap_or_default(), by_subnet(now));
-    let changed: Vec<_> =
-        now.peers.iter().filter(|peer| old.get(&peer.subnet) != Some(peer)).collect();
+    let changed: Vec<_> = all(now).filter(|peer| old.get(&peer.subnet) != Some(peer)).collect();
     for peer in changed.iter().take(MOST_LOGGED) {
         info!(
             node = peer.node_name, subnet = peer.subnet, public_ip = %peer.public_ip,

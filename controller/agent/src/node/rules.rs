@@ -74,11 +74,12 @@ impl<S: LeaseStore> Node<S> {
         let mut troubles = self.firewall.leftovers_trouble();
         troubles.extend(self.blackholes(own).await?);
         let scene = scene(&self.settings, link, tunnel);
+        let networks: Vec<_> = self.settings.conf.networks().map(|net| net.to_string()).collect();
+        let networks = networks.join(", ");
         let tables = self.firewall.tables().unwrap_or_default();
         troubles.extend(obstacles(tables, &scene).iter().map(|obstacle| {
             format!(
-                "the host's firewall drops what pods forward: {obstacle}; accept {} there",
-                self.settings.conf.network()
+                "the host's firewall drops what pods forward: {obstacle}; accept {networks} there"
             )
         }));
         Ok(FirewallState {
@@ -105,8 +106,11 @@ impl<S: LeaseStore> Node<S> {
             exempt: conf.non_masquerade.clone(),
             nodes: desired.nodes.keys().copied().collect(),
         };
-        let networks = [Some(IpNet::V4(conf.network())), conf.ipv6_network.map(IpNet::V6)];
-        let pairs = networks.into_iter().flatten().zip(subnets(own));
+        let of_family = |subnet: IpNet| {
+            let same = |net: &IpNet| net.addr().is_ipv4() == subnet.addr().is_ipv4();
+            conf.networks().find(same).map(|network| (network, subnet))
+        };
+        let pairs = own.subnets().filter_map(of_family);
         let rules = |(network, subnet)| Masquerade::new(network, subnet, settings.clone());
         let masquerade =
             pairs.map(rules).collect::<Result<_, _>>().context("cannot make the rules")?;
@@ -116,7 +120,7 @@ impl<S: LeaseStore> Node<S> {
     /// Keeps the blackhole routes, or takes away those of an earlier start.
     async fn blackholes(&self, own: &OwnLeases) -> Result<Vec<String>> {
         let mut troubles = Vec::new();
-        for subnet in subnets(own) {
+        for subnet in own.subnets() {
             let keep = self.settings.blackhole_route.then_some(subnet);
             let removed = self.host.remove_blackholes_but(subnet, keep).await?;
             if removed > 0 {
@@ -137,9 +141,7 @@ impl<S: LeaseStore> Node<S> {
 }
 
 fn scene(settings: &Settings, link: &Link<'_>, tunnel: Option<&Tunnel>) -> Scene {
-    let v4 = IpNet::V4(settings.conf.network());
-    let networks: Vec<_> =
-        [v4].into_iter().chain(settings.conf.ipv6_network.map(IpNet::V6)).collect();
+    let networks: Vec<_> = settings.conf.networks().collect();
     // Links whose names a CNI configuration chose; none before the first pod.
     let attached =
         tartan_datapath::pod_pins().unwrap_or_default().into_iter().map(|(veth, _)| veth);
@@ -149,11 +151,6 @@ fn scene(settings: &Settings, link: &Link<'_>, tunnel: Option<&Tunnel>) -> Scene
     let named = POD_DEVICES.iter().map(ToString::to_string);
     let devices: Vec<_> = overlay.into_iter().chain(named).chain(attached).chain(uplink).collect();
     Scene::new(&networks, &devices)
-}
-
-fn subnets(own: &OwnLeases) -> Vec<IpNet> {
-    let v6 = own.v6.as_ref().map(|lease| IpNet::V6(lease.subnet));
-    [IpNet::V4(own.v4.subnet.net())].into_iter().chain(v6).collect()
 }
 
 fn masquerade_words(settings: &Settings) -> String {

@@ -1,18 +1,19 @@
 //! The kernel's tables, compared with what they shall hold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use ipnet::IpNet;
 use nix::net::if_::if_nametoindex;
 use nix::time::{ClockId, clock_gettime};
 use tartan_common::abi::NodeConfig;
 use tartan_core::desired::Desired;
 use tartan_core::desired6::Desired6;
 use tartan_datapath::{
-    Config, DatapathError, Nodes, Nodes6, Peers, Peers6, PodEntry, Pods, attach_pod, detach_pod,
-    interface_name, pod_is_provisional, pod_pins,
+    Config, DatapathError, Nodes, Nodes6, Peers, Peers6, PodEntry, Pods, Pods6, attach_pod,
+    detach_pod, interface_name, pod_is_provisional, pod_pins,
 };
 use tracing::{info, warn};
 
@@ -166,7 +167,9 @@ pub(super) const MAKING: Duration = Duration::from_secs(3);
 /// The pods that the agent knows, and since when.
 #[derive(Debug, Default)]
 pub(super) struct KnownPods {
-    entries: BTreeMap<(Ipv4Addr, u32), Instant>,
+    /// Whether the pods are known by their IPv6 addresses: they have no others.
+    by_v6: bool,
+    entries: BTreeMap<(IpAddr, u32), Instant>,
     /// Interfaces with programs of ours and no entry.
     orphans: BTreeMap<String, Instant>,
     /// Whether pods are left whose lasting links are to be attached.
@@ -179,19 +182,55 @@ const ADOPTED_AT_ONCE: usize = 8;
 /// How long until the next.
 const ADOPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// The table by which every pod of this node is known: that of its first family.
+enum Table {
+    V4(Pods),
+    V6(Pods6),
+}
+
+impl Table {
+    fn entries(&self) -> Result<Vec<(IpAddr, PodEntry)>, DatapathError> {
+        Ok(match self {
+            Self::V4(pods) => plain(pods.entries()?),
+            Self::V6(pods) => plain(pods.entries()?),
+        })
+    }
+
+    fn remove_stale(&mut self, address: IpAddr, pod: &PodEntry) -> Result<bool, DatapathError> {
+        match (self, address) {
+            (Self::V4(pods), IpAddr::V4(address)) => pods.remove_stale(address, pod),
+            (Self::V6(pods), IpAddr::V6(address)) => pods.remove_stale(address, pod),
+            (Self::V4(_), IpAddr::V6(_)) | (Self::V6(_), IpAddr::V4(_)) => Ok(false),
+        }
+    }
+}
+
+fn plain<A: Into<IpAddr>>(entries: Vec<(A, PodEntry)>) -> Vec<(IpAddr, PodEntry)> {
+    entries.into_iter().map(|(address, pod)| (address.into(), pod)).collect()
+}
+
 impl KnownPods {
+    /// Says of which family the node's first subnet is.
+    pub(super) fn are_of(&mut self, subnet: &IpNet) {
+        self.by_v6 = subnet.addr().is_ipv6();
+    }
+
+    fn table(&self) -> Result<Table, DatapathError> {
+        Ok(if self.by_v6 { Table::V6(Pods6::open()?) } else { Table::V4(Pods::open()?) })
+    }
+
     /// Brings every pod's programs in order and forgets pods whose veth is gone.
     /// Returns the pods that are left, address and interface, without those
     /// that the plugin may still be making. Where the overlay device was made just now, they are
     /// among them too: the old device took the routes of every pod with it.
-    pub(super) fn repair(&mut self, device_is_new: bool) -> Result<Vec<(Ipv4Addr, u32)>> {
+    pub(super) fn repair(&mut self, device_is_new: bool) -> Result<Vec<(IpAddr, u32)>> {
         for (veth, alive) in pod_pins()? {
             if !alive {
                 detach_pod(&veth)?;
                 info!(veth, "removed the links of a pod that is gone");
             }
         }
-        let mut pods = Pods::open()?;
+        let mut pods = self.table()?;
         let entries = pods.entries()?;
         self.remember(&entries);
         let mut left = Vec::new();
@@ -226,7 +265,7 @@ impl KnownPods {
     /// where the whole map was taken away: until its entry is back, a pod's links run
     /// the programs that still hold the old map.
     pub(super) fn orphans(&mut self) -> Result<Vec<String>> {
-        let entries = Pods::open()?.entries()?;
+        let entries = self.table()?.entries()?;
         let known: BTreeSet<_> = entries.iter().map(|(_, pod)| pod.ifindex).collect();
         let now = Instant::now();
         let mut orphans = BTreeMap::new();
@@ -241,7 +280,7 @@ impl KnownPods {
         Ok(lasting.map(|(veth, _)| veth.clone()).collect())
     }
 
-    fn remember(&mut self, entries: &[(Ipv4Addr, PodEntry)]) {
+    fn remember(&mut self, entries: &[(IpAddr, PodEntry)]) {
         let now = Instant::now();
         let present: BTreeSet<_> = entries.iter().map(|(ip, pod)| (*ip, pod.ifindex)).collect();
         self.entries.retain(|pod, _| present.contains(pod));
@@ -269,13 +308,13 @@ impl KnownPods {
         self.entries.values().chain(self.orphans.values()).any(|since| since.elapsed() < MAKING)
     }
 
-    fn is_settled(&self, address: Ipv4Addr, ifindex: u32) -> bool {
+    fn is_settled(&self, address: IpAddr, ifindex: u32) -> bool {
         self.entries.get(&(address, ifindex)).is_some_and(|since| since.elapsed() >= MAKING)
     }
 }
 
 /// One pod that cannot be repaired must not keep the others waiting.
-fn attached(address: Ipv4Addr, ifindex: u32, veth: &str) -> bool {
+fn attached(address: IpAddr, ifindex: u32, veth: &str) -> bool {
     match attach_pod(veth) {
         Ok(()) => true,
         // It left while we looked: the next pass forgets it.

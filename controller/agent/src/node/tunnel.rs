@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use tartan_common::Mtu;
+use tartan_core::LeaseBackend;
 use tartan_core::desired::TunnelFacts;
 use tracing::info;
 
@@ -69,6 +70,9 @@ fn spec(settings: &Settings, own: &OwnLeases, link: &Link<'_>) -> Result<Option<
     let mtu = link.mtu.inside_tunnel().with_context(|| {
         format!("the uplink {} with MTU {} is too small for a tunnel", link.uplink.name, link.mtu)
     })?;
-    let mac = own.v4.vtep_mac().context("the node's own lease has no VTEP MAC address")?;
+    let mac = own
+        .backend()
+        .and_then(LeaseBackend::vtep_mac)
+        .context("the node's own lease has no VTEP MAC address")?;
     Ok(Some(OverlaySpec { name: overlay_name(tunnel.vni), port: tunnel.port, mtu, mac }))
 }

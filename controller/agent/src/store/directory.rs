@@ -103,7 +103,8 @@ impl DirectoryStore {
 
     /// Writes what is held again if `request` says something else.
     async fn publish(&self, request: &LeaseRequest, held: &Lease) -> Result<Lease, StoreError> {
-        let (public_ip, backend) = (request.public_ip, request.backend.clone());
+        let public_ip = request.public_ip.unwrap_or(held.public_ip);
+        let backend = request.backend.clone();
         let lease = Lease { public_ip, backend, ..held.clone() };
         if lease.same_data(held) {
             return Ok(lease);
@@ -142,15 +143,15 @@ impl LeaseStore for DirectoryStore {
         request: &LeaseRequest,
         held: Option<&OwnLeases>,
     ) -> Result<OwnLeases, StoreError> {
-        let v4 = match held {
+        let v4 = match held.and_then(|held| held.v4.as_ref()) {
             None => self.acquire(request).await?,
-            Some(held) => self.publish(request, &held.v4).await?,
+            Some(held) => self.publish(request, held).await?,
         };
-        Ok(OwnLeases { v4, v6: None })
+        Ok(OwnLeases { v4: Some(v4), v6: None })
     }
 
     async fn renew(&self, held: &OwnLeases) -> Result<(), StoreError> {
-        let lease = held.v4.clone();
+        let Some(lease) = held.v4.clone() else { return Ok(()) };
         self.blocking(move |registry| registry.put(&lease, true)).await.map(drop)
     }
 

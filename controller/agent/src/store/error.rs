@@ -4,7 +4,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
 use tartan_core::PodCidr;
 use tartan_core::alloc::OutOfSubnets;
 use thiserror::Error;
@@ -92,6 +91,12 @@ pub enum StoreError {
         /// The lease's file.
         path: PathBuf,
     },
+    /// A directory holds IPv4 leases alone.
+    #[error(
+        "--lease-dir holds IPv4 leases, and EnableIPv4 is false: keep leases in the Kubernetes API \
+         (--kube-subnet-mgr), or enable IPv4"
+    )]
+    NeedsIpv4,
     /// The network is full.
     #[error(transparent)]
     OutOfSubnets(#[from] OutOfSubnets),
@@ -142,7 +147,7 @@ pub enum StoreError {
         /// Our name.
         node: String,
         /// The pod network of net-conf.
-        network: Ipv4Net,
+        network: String,
     },
     /// The Node's podCIDR cannot be used.
     #[error("node \"{node}\": {what}")]
@@ -207,6 +212,7 @@ impl StoreError {
             | Self::Io { .. }
             | Self::Conflict { .. }
             | Self::AddressInUse { .. }
+            | Self::NeedsIpv4
             | Self::OutOfSubnets(_)
             | Self::Contended { .. }
             | Self::Locked { .. }

@@ -12,9 +12,8 @@ mod notice;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 use tartan_common::Mac;
-use tartan_core::alloc::Claimant;
 use tartan_core::{Lease, Lease6, LeaseBackend, PodCidr, SubnetPool};
 
 pub use self::directory::DirectoryStore;
@@ -27,15 +26,16 @@ pub use self::notice::{Notice, NoticeKind};
 pub struct LeaseRequest {
     /// The node's name.
     pub node_name: String,
-    /// Where peers send tunnel packets to, unless the store says otherwise.
-    pub public_ip: Ipv4Addr,
+    /// Where peers send tunnel packets to, unless the store says otherwise; `None` in a cluster of
+    /// IPv6 alone.
+    pub public_ip: Option<Ipv4Addr>,
     /// How the node wants to be reached.
     pub backend: LeaseBackend,
-    /// The pod network, and the subnets to choose from where the store leaves the choice.
-    pub pool: SubnetPool,
+    /// The IPv4 pod network, and the subnets to choose from where the store leaves the choice.
+    pub pool: Option<SubnetPool>,
     /// The subnet of the last `subnet.env`, to be taken again if it is free.
     pub previous: Option<PodCidr>,
-    /// The same for IPv6, in a dual-stack cluster whose node has an IPv6 address.
+    /// The same for IPv6, where the cluster has it and the node an IPv6 address.
     pub ipv6: Option<LeaseRequest6>,
 }
 
@@ -53,10 +53,31 @@ pub struct LeaseRequest6 {
 /// What this node holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnLeases {
-    /// The IPv4 subnet.
-    pub v4: Lease,
+    /// The IPv4 subnet; `None` in a cluster of IPv6 alone, where there is an IPv6 subnet.
+    pub v4: Option<Lease>,
     /// The IPv6 subnet, where the node has one.
     pub v6: Option<Lease6>,
+}
+
+impl OwnLeases {
+    /// The node's subnets, IPv4 first.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.v4.as_ref().map(|lease| IpNet::V4(lease.subnet.net()));
+        v4.into_iter().chain(self.v6.as_ref().map(|lease| IpNet::V6(lease.subnet)))
+    }
+
+    /// The subnets, for a line of text.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.subnets().map(|subnet| subnet.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How the node is reached.
+    #[must_use]
+    pub fn backend(&self) -> Option<&LeaseBackend> {
+        let v4 = self.v4.as_ref().map(|lease| &lease.backend);
+        v4.or(self.v6.as_ref().map(|lease| &lease.backend))
+    }
 }
 
 /// All leases at one moment.
@@ -142,14 +163,6 @@ pub trait LeaseStore: Send + Sync {
 
     /// What the store is, in a few words for `status`.
     fn describe(&self) -> String;
-}
-
-impl LeaseRequest {
-    /// Who asks, in the terms of the choice of a subnet.
-    #[must_use]
-    pub fn claimant(&self) -> Claimant<'_> {
-        Claimant { node_name: &self.node_name, public_ip: self.public_ip, previous: self.previous }
-    }
 }
 
 impl Snapshot {

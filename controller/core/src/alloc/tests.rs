@@ -7,7 +7,7 @@ use crate::lease::LeaseBackend;
 use crate::{NetConf, Timestamp};
 
 fn pool(keys: &str) -> SubnetPool {
-    NetConf::parse(&format!("{{{keys}}}")).unwrap().conf.pool
+    NetConf::parse(&format!("{{{keys}}}")).unwrap().conf.pool.unwrap()
 }
 
 fn small_pool() -> SubnetPool {

@@ -13,8 +13,8 @@ use crate::{Lease, Lease6, PodCidr, VxlanData};
 /// The pod networks of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Networks {
-    /// flannel's `Network`.
-    pub v4: Ipv4Net,
+    /// flannel's `Network`, where IPv4 is on.
+    pub v4: Option<Ipv4Net>,
     /// flannel's `IPv6Network`, where IPv6 is on.
     pub v6: Option<Ipv6Net>,
 }
@@ -22,9 +22,10 @@ pub struct Networks {
 /// What the node holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
-    /// The IPv4 lease.
-    pub v4: Lease,
-    /// The IPv6 lease, if the node has one; `Err` says what is wrong with it. IPv4 works on.
+    /// The IPv4 lease, where the cluster has IPv4.
+    pub v4: Option<Lease>,
+    /// The IPv6 lease, if the node has one; `Err` says what is wrong with it. IPv4 works on. Where
+    /// there is no IPv4 lease, there is one.
     pub v6: Result<Option<Lease6>, OwnFault>,
 }
 
@@ -55,6 +56,15 @@ pub enum OwnFault {
         network: String,
         /// The node's subnet.
         cidr: String,
+    },
+    /// Neither family has both a network and an address.
+    #[error(
+        "node {node:?} has no address of a family that the flannel net config enables: give its \
+             uplink one"
+    )]
+    NoFamily {
+        /// The node.
+        node: String,
     },
     /// The subnet cannot be used for pods.
     #[error("node {node:?}: {fault}")]
@@ -96,20 +106,23 @@ pub fn wishes(record: &NodeRecord) -> OwnWishes {
 /// What the node holds: its podCIDRs, published as `publication` says.
 ///
 /// # Errors
-/// [`OwnFault`], if it holds no IPv4 subnet.
+/// [`OwnFault`], if it holds no IPv4 subnet; in a cluster of IPv6 alone, no IPv6 subnet.
 pub fn own_leases(
     record: &NodeRecord,
     publication: &Publication,
     networks: Networks,
 ) -> Result<Own, OwnFault> {
     let (public_ip, public_ipv6) = published_addresses(publication, record);
-    let v4 = Lease {
-        subnet: own_subnet4(record, networks.v4)?,
-        public_ip,
-        node_name: record.name.clone(),
-        backend: publication.backend.clone(),
-        claimed_at: record.created,
-        renewed_at: None,
+    let v4 = match (networks.v4, public_ip) {
+        (Some(network), Some(public_ip)) => Some(Lease {
+            subnet: own_subnet4(record, network)?,
+            public_ip,
+            node_name: record.name.clone(),
+            backend: publication.backend.clone(),
+            claimed_at: record.created,
+            renewed_at: None,
+        }),
+        (None, _) | (_, None) => None,
     };
     let v6 = match (networks.v6, &publication.ipv6, public_ipv6) {
         (Some(network), Some(ipv6), Some(public_ip)) => {
@@ -121,7 +134,11 @@ pub fn own_leases(
         }
         (None, _, _) | (_, None, _) | (_, _, None) => Ok(None),
     };
-    Ok(Own { v4, v6 })
+    match v6 {
+        Err(fault) if v4.is_none() => Err(fault),
+        Ok(None) if v4.is_none() => Err(OwnFault::NoFamily { node: record.name.clone() }),
+        v6 @ (Ok(_) | Err(_)) => Ok(Own { v4, v6 }),
+    }
 }
 
 fn own_subnet4(record: &NodeRecord, network: Ipv4Net) -> Result<PodCidr, OwnFault> {

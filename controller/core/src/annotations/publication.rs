@@ -10,8 +10,8 @@ use crate::LeaseBackend;
 /// What a node has to say about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// Its address, unless the operator overwrites it.
-    pub public_ip: Ipv4Addr,
+    /// Its address, unless the operator overwrites it; `None` in a cluster of IPv6 alone.
+    pub public_ip: Option<Ipv4Addr>,
     /// How it wants to be reached.
     pub backend: LeaseBackend,
     /// The same for IPv6, where the node has it.
@@ -33,25 +33,31 @@ pub struct Publication6 {
 pub fn published_addresses(
     publication: &Publication,
     record: &NodeRecord,
-) -> (Ipv4Addr, Option<Ipv6Addr>) {
-    let overwritten = record.annotation(Key::PublicIpOverwrite).and_then(|text| text.parse().ok());
+) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let v4 = publication.public_ip.map(|own| {
+        let text = record.annotation(Key::PublicIpOverwrite);
+        text.and_then(|text| text.parse().ok()).unwrap_or(own)
+    });
     let v6 = publication.ipv6.as_ref().map(|ipv6| {
         let text = record.annotation(Key::PublicIpv6Overwrite);
         text.and_then(|text| text.parse().ok()).unwrap_or(ipv6.public_ip)
     });
-    (overwritten.unwrap_or(publication.public_ip), v6)
+    (v4, v6)
 }
 
-/// All annotations of ours that the Node shall have. Without IPv6, its keys are left alone.
+/// All annotations of ours that the Node shall have. The keys of a family that the node has not
+/// are left alone.
 #[must_use]
 pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, String)> {
     let (public_ip, public_ipv6) = published_addresses(publication, record);
     let mut wanted = vec![
         (Key::SubnetManager, "true".to_owned()),
         (Key::BackendType, publication.backend.type_name().to_owned()),
-        (Key::BackendData, publication.backend.data()),
-        (Key::PublicIp, public_ip.to_string()),
     ];
+    if let Some(address) = public_ip {
+        wanted.push((Key::BackendData, publication.backend.data()));
+        wanted.push((Key::PublicIp, address.to_string()));
+    }
     if let (Some(ipv6), Some(address)) = (&publication.ipv6, public_ipv6) {
         wanted.push((Key::BackendV6Data, ipv6.backend.data()));
         wanted.push((Key::PublicIpv6, address.to_string()));
@@ -73,4 +79,36 @@ pub fn merge_patch(prefix: &AnnotationPrefix, annotations: &[(Key, String)]) -> 
         .map(|(key, value)| (prefix.key(*key), Value::String(value.clone())))
         .collect();
     serde_json::json!({ "metadata": { "annotations": fields } }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Networks, own_leases, to_leases};
+    use super::*;
+    use crate::Timestamp;
+
+    #[test]
+    fn a_node_of_ipv6_alone_says_nothing_of_ipv4() {
+        let mut record = NodeRecord::bare("node1", "uid", Timestamp::from_unix_seconds(1));
+        record.pod_cidrs = vec!["fd00:10:244:1::/64".into()];
+        let backend = LeaseBackend::read("vxlan", r#"{"VNI":1,"VtepMAC":"c6:d2:32:6f:8f:44"}"#);
+        let backend = backend.unwrap();
+        let public_ip = "fd30::11".parse().unwrap();
+        let ipv6 = Some(Publication6 { public_ip, backend: backend.clone() });
+        let publication = Publication { public_ip: None, backend, ipv6 };
+        let networks = Networks { v4: None, v6: "fd00:10:244::/56".parse().ok() };
+        let own = own_leases(&record, &publication, networks).unwrap();
+        for (key, value) in wanted(&publication, &record) {
+            record.annotate(key, &value);
+        }
+        for key in [Key::BackendData, Key::PublicIp] {
+            assert_eq!(record.annotation(key), None);
+        }
+        let read = to_leases(&record);
+        assert_eq!((own.v4, read.v4), (None, Ok(None)));
+        assert_eq!(own.v6.unwrap(), read.v6.unwrap());
+        record.pod_cidrs = Vec::new();
+        let fault = own_leases(&record, &publication, networks).unwrap_err().to_string();
+        assert!(fault.contains("--cluster-cidr=fd00:10:244::/56"), "{fault}");
+    }
 }

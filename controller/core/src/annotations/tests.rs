@@ -238,7 +238,7 @@ fn a_claim_without_a_date_is_the_youngest() {
 
 fn publication() -> Publication {
     Publication {
-        public_ip: "192.0.2.1".parse().unwrap(),
+        public_ip: "192.0.2.1".parse().ok(),
         backend: LeaseBackend::Vxlan(VxlanData::new(Vni::new(1).unwrap(), MAC.parse().unwrap())),
         ipv6: None,
     }
@@ -298,7 +298,7 @@ fn an_overwrite_is_what_is_published_and_nonsense_in_it_is_passed_over() {
     record.annotate(Key::PublicIpv6Overwrite, "2001:db8::7");
     let (v4, v6) = published_addresses(&publication6(), &record);
     assert_eq!(
-        (v4.to_string(), v6.unwrap().to_string()),
+        (v4.unwrap().to_string(), v6.unwrap().to_string()),
         ("203.0.113.7".to_owned(), "2001:db8::7".to_owned())
     );
     for nonsense in ["", "x", "203.0.113.7 "] {
@@ -308,13 +308,13 @@ fn an_overwrite_is_what_is_published_and_nonsense_in_it_is_passed_over() {
 }
 
 fn networks() -> Networks {
-    Networks { v4: "10.244.0.0/16".parse().unwrap(), v6: "fd00::/48".parse().ok() }
+    Networks { v4: "10.244.0.0/16".parse().ok(), v6: "fd00::/48".parse().ok() }
 }
 
 #[test]
 fn what_the_node_holds_is_its_pod_cidr_with_what_it_publishes() {
     let own = own_leases(&dual(), &publication6(), networks()).unwrap();
-    assert_eq!(own.v4, to_leases(&dual()).v4.unwrap().unwrap());
+    assert_eq!(own.v4, to_leases(&dual()).v4.unwrap());
     assert_eq!(own.v6.unwrap(), to_leases(&dual()).v6.unwrap());
     let own = own_leases(&bare(), &publication6(), networks()).unwrap();
     assert!(matches!(own.v6, Err(OwnFault::Missing { .. })));
@@ -377,7 +377,7 @@ proptest! {
         let backend = VxlanData::new(Vni::new(vni).unwrap(), Mac::local(bytes));
         let wanted_backend = LeaseBackend::Vxlan(backend);
         let publication =
-            Publication { backend: wanted_backend, public_ip: address.into(), ipv6: None };
+            Publication { backend: wanted_backend, public_ip: Some(address.into()), ipv6: None };
         let subnet = Ipv4Net::new([10, 244, 128, 0].into(), prefix_len).unwrap();
         let mut record = bare();
         record.pod_cidrs = vec![subnet.to_string().into()];
@@ -385,7 +385,7 @@ proptest! {
         for (key, value) in wanted(&publication, &record) {
             record.annotate(key, &value);
         }
-        prop_assert_eq!(to_leases(&record).v4, Ok(Some(own)));
+        prop_assert_eq!(to_leases(&record).v4, Ok(own));
         prop_assert_eq!(wishes(&record).vtep_mac, Some(backend.vtep_mac));
     }
 }

@@ -67,8 +67,9 @@ pub enum FastPath {
 /// The configuration of the pod network; every value in it has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetConf {
-    /// The pod network and the subnets that nodes may take of it.
-    pub pool: SubnetPool,
+    /// The IPv4 pod network and the subnets that nodes may take of it; `None` in a cluster of IPv6
+    /// alone.
+    pub pool: Option<SubnetPool>,
     /// Whether firewall rules are to be written with nftables rather than iptables.
     pub enable_nftables: bool,
     /// Which flows may skip the host's stack.
@@ -78,8 +79,8 @@ pub struct NetConf {
     /// Where pods keep their own address, besides the pod network: of both families, host bits
     /// zero, in the order in which they were written, none twice.
     pub non_masquerade: Vec<IpNet>,
-    /// The IPv6 pod network of a dual-stack cluster: carried where it has a tunnel and
-    /// its nodes have IPv6 addresses.
+    /// The IPv6 pod network, where the family is on: carried where it has a tunnel and its nodes
+    /// have IPv6 addresses. Without `pool` it is there.
     pub ipv6_network: Option<Ipv6Net>,
     /// How packets get from node to node.
     pub backend: Backend,
@@ -109,10 +110,16 @@ impl NetConf {
         Ok(Loaded { conf, warnings })
     }
 
-    /// The pod network of the whole cluster.
+    /// The IPv4 pod network of the whole cluster, where it has one.
     #[must_use]
-    pub fn network(&self) -> Ipv4Net {
-        self.pool.network()
+    pub fn network(&self) -> Option<Ipv4Net> {
+        self.pool.as_ref().map(SubnetPool::network)
+    }
+
+    /// The pod network of each family, IPv4 first.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.network().map(IpNet::V4);
+        v4.into_iter().chain(self.ipv6_network.map(IpNet::V6))
     }
 }
 
@@ -143,7 +150,7 @@ impl fmt::Display for FastPath {
 }
 
 fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetConfError> {
-    let ipv6_network = families(fields)?;
+    let (is_v4, ipv6_network) = families(fields)?;
     let enable_nftables = fields.flag("EnableNFTables")?.unwrap_or(false);
     if enable_nftables {
         let text = "EnableNFTables = true has no effect: rules are nf_tables' wherever the kernel \
@@ -151,7 +158,7 @@ fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetC
         warnings.push(format!("net-conf: {text}"));
     }
     Ok(NetConf {
-        pool: pool(fields)?,
+        pool: ipv4_pool(fields, is_v4)?,
         enable_nftables,
         fast_path: fast_path(fields)?,
         flow_entries: flow_entries(fields)?,
@@ -161,26 +168,29 @@ fn read(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<NetConf, NetC
     })
 }
 
-/// The IPv6 network, if the family is on.
-fn families(fields: &Fields<'_>) -> Result<Option<Ipv6Net>, NetConfError> {
+/// Whether IPv4 is on, and the IPv6 network, if that family is.
+fn families(fields: &Fields<'_>) -> Result<(bool, Option<Ipv6Net>), NetConfError> {
     let ipv4 = fields.flag("EnableIPv4")?.unwrap_or(true);
     let ipv6 = fields.flag("EnableIPv6")?.unwrap_or(false);
-    if !ipv4 {
-        let problem = if ipv6 {
-            "leaves only IPv6, which is not supported yet"
-        } else {
-            "leaves no address family"
-        };
-        let fix = "remove the key and set Network";
+    if !ipv4 && !ipv6 {
+        let (problem, fix) = ("leaves no address family", "set EnableIPv6 and IPv6Network");
         return Err(NetConfError::invalid("EnableIPv4", &"false", problem, fix));
     }
     // Checked even where it is switched off: a fault must not wait for the day it is used.
     let network = ipv6_network(fields)?;
     if !ipv6 {
-        return Ok(None);
+        return Ok((ipv4, None));
     }
     let fix = "write it like \"2001:cafe:42::/56\", or remove EnableIPv6";
-    network.map(Some).ok_or(NetConfError::Missing { key: "IPv6Network", fix })
+    let network = network.ok_or(NetConfError::Missing { key: "IPv6Network", fix })?;
+    Ok((ipv4, Some(network)))
+}
+
+/// Where IPv4 is off, its keys may be absent; those that are there are checked all the same.
+fn ipv4_pool(fields: &Fields<'_>, is_on: bool) -> Result<Option<SubnetPool>, NetConfError> {
+    let is_there = fields.text("Network")?.is_some_and(|text| !text.is_empty());
+    let pool = if is_on || is_there { Some(pool(fields)?) } else { None };
+    Ok(pool.filter(|_| is_on))
 }
 
 fn ipv6_network(fields: &Fields<'_>) -> Result<Option<Ipv6Net>, NetConfError> {

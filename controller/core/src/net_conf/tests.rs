@@ -30,10 +30,10 @@ fn tunnel(conf: &NetConf) -> VxlanConf {
 fn the_stock_configuration_gives_flannels_defaults() {
     let loaded = NetConf::parse(&with(r#""EnableNFTables": false, "Backend": {"Type": "vxlan"}"#));
     let Loaded { conf, warnings } = loaded.unwrap();
-    assert_eq!(conf.network().to_string(), "10.244.0.0/16");
-    assert_eq!(conf.pool.min().to_string(), "10.244.1.0/24");
-    assert_eq!(conf.pool.max().to_string(), "10.244.255.0/24");
-    assert_eq!(conf.pool.len(), 255);
+    assert_eq!(conf.network().unwrap().to_string(), "10.244.0.0/16");
+    assert_eq!(conf.pool.unwrap().min().to_string(), "10.244.1.0/24");
+    assert_eq!(conf.pool.unwrap().max().to_string(), "10.244.255.0/24");
+    assert_eq!(conf.pool.unwrap().len(), 255);
     assert_eq!((tunnel(&conf).vni.get(), tunnel(&conf).port), (1, 8472));
     assert_eq!((tunnel(&conf).mtu, tunnel(&conf).direct_routing), (None, false));
     assert_eq!((conf.fast_path, tunnel(&conf).source_check), (FastPath::Auto, SourceCheck::Strict));
@@ -52,8 +52,8 @@ fn keys_match_in_any_case_and_the_last_wins() {
         "SUBNETMIN": "10.3.5.0", "subnetmax": "10.3.8.0",
         "backend": {"type": "VXLAN", "vni": 3, "VNI": 4, "Vni": null, "port": 4789}}"#;
     let conf = conf(text);
-    assert_eq!(conf.pool.min().to_string(), "10.3.5.0/28");
-    assert_eq!(conf.pool.max().to_string(), "10.3.8.0/28");
+    assert_eq!(conf.pool.unwrap().min().to_string(), "10.3.5.0/28");
+    assert_eq!(conf.pool.unwrap().max().to_string(), "10.3.8.0/28");
     assert_eq!((tunnel(&conf).vni.get(), tunnel(&conf).port), (4, 4789));
 }
 
@@ -63,14 +63,14 @@ fn null_and_zero_mean_not_set() {
         r#""SubnetLen": 0, "SubnetMin": null, "SubnetMax": "0.0.0.0", "FastPath": null,
            "Backend": {"Type": "vxlan", "Port": 0, "MTU": 0, "VNI": null}"#,
     ));
-    assert_eq!(conf.pool.subnet_len(), 24);
+    assert_eq!(conf.pool.unwrap().subnet_len(), 24);
     assert_eq!((tunnel(&conf).port, tunnel(&conf).mtu), (8472, None));
 }
 
 #[test]
 fn host_bits_of_the_network_are_masked_off() {
     let conf = conf(r#"{"Network": "10.244.7.9/16"}"#);
-    assert_eq!(conf.network().to_string(), "10.244.0.0/16");
+    assert_eq!(conf.network().unwrap().to_string(), "10.244.0.0/16");
 }
 
 #[test]
@@ -81,7 +81,10 @@ fn small_networks_are_split_in_four() {
         ("10.0.0.0/28", 30, "10.0.0.4/30"),
     ] {
         let conf = conf(&format!(r#"{{"Network": "{network}"}}"#));
-        assert_eq!((conf.pool.subnet_len(), conf.pool.min().to_string().as_str()), (len, first));
+        assert_eq!(
+            (conf.pool.unwrap().subnet_len(), conf.pool.unwrap().min().to_string().as_str()),
+            (len, first)
+        );
     }
 }
 
@@ -214,12 +217,11 @@ fn each_fault_names_its_key_its_value_and_the_fix() {
         ),
         (
             with(r#""EnableIPv4": false, "EnableIPv6": true"#),
-            "EnableIPv4 = false leaves only IPv6, which is not supported yet: \
-             remove the key and set Network",
+            "IPv6Network is missing: write it like \"2001:cafe:42::/56\", or remove EnableIPv6",
         ),
         (
             with(r#""EnableIPv4": false"#),
-            "EnableIPv4 = false leaves no address family: remove the key and set Network",
+            "EnableIPv4 = false leaves no address family: set EnableIPv6 and IPv6Network",
         ),
         (
             with(r#""EnableIPv6": true, "IPv6Network": "10.0.0.0/8""#),

@@ -47,7 +47,8 @@ impl Overlay {
         let Some((link, is_ours)) = link.and_then(|link| Some((link, vxlan(link)?))) else {
             return Ok(None);
         };
-        let subnet = state.subnet.parse().ok().and_then(|subnet| PodCidr::new(subnet).ok());
+        let subnet = state.subnet.as_ref().and_then(|subnet| subnet.parse().ok());
+        let subnet = subnet.and_then(|subnet| PodCidr::new(subnet).ok());
         let gateway = subnet.map(PodCidr::gateway);
         Ok(Some(Self { handle, index: link.header.index, name, is_ours, gateway }))
     }

@@ -41,7 +41,7 @@ pub(super) async fn remove_gateway(
     state: Option<&AgentState>,
     dry_run: bool,
 ) -> Result<Option<String>> {
-    let subnet = state.and_then(|state| state.subnet.parse().ok());
+    let subnet = state.and_then(|state| state.subnet.as_ref()?.parse().ok());
     let Some(gateway) = subnet.and_then(|net| PodCidr::new(net).ok()).map(PodCidr::gateway) else {
         return Ok(None);
     };

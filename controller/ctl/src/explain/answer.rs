@@ -50,12 +50,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn goes(verdict: Verdict, path: Path, steps: Vec<String>) -> Self {
+    pub(super) fn goes(verdict: Verdict, path: Path, steps: Vec<String>) -> Self {
         let (counter, caption) = (path.name(), path.caption());
         Self { verdict, counter, caption, remedy: None, steps }
     }
 
-    fn dropped(reason: Reason, steps: Vec<String>) -> Self {
+    pub(super) fn dropped(reason: Reason, steps: Vec<String>) -> Self {
         let (counter, caption) = (reason.name(), reason.caption());
         let remedy = Some(reason.remedy());
         Self { verdict: Verdict::Dropped, counter, caption, remedy, steps }
@@ -144,7 +144,7 @@ fn why_stack(question: &Question, scene: &Scene, pod: &PodEntry) -> String {
 }
 
 /// Why the gate is closed for the first packet of a flow.
-fn why_gate(scene: &Scene) -> String {
+pub(super) fn why_gate(scene: &Scene) -> String {
     let on = "the next packets skip it after one in each direction was seen untranslated";
     let accept = "the next packets skip it after it accepted one in each direction";
     match scene.config.fast_path() {
@@ -244,7 +244,7 @@ fn from_link(question: &Question, scene: &Scene, peer: &Peer) -> Answer {
     let frame = question.frame();
     let meta = meta(size(FRAME_LEN), peer.uplink_ifindex);
     let plan = hook::uplink_ingress(&frame[..], &meta, &scene.config, scene, |_| None);
-    let node = scene.node(peer.node.into());
+    let node = scene.node(Ipv4Addr::from(peer.node));
     let met = format!("uplink_ingress: a packet of node {node}, on the link without a tunnel");
     match plan {
         UplinkIngress::Drop(reason) => Answer::dropped(reason, vec![met]),
@@ -274,7 +274,7 @@ fn direct_peer(scene: &Scene, address: NetAddr) -> Option<&Peer> {
 
 /// From the pod to the wire, without a tunnel.
 fn onto_link(scene: &Scene, peer: &Peer) -> String {
-    let (node, link) = (scene.node(peer.node.into()), scene.link(peer.uplink_ifindex));
+    let (node, link) = (scene.node(Ipv4Addr::from(peer.node)), scene.link(peer.uplink_ifindex));
     format!("sent as it is by {link} to node {node}, packets of at most {} bytes", peer.mtu)
 }
 
@@ -309,7 +309,7 @@ fn is_local(config: &NodeConfig, address: NetAddr) -> bool {
     address.is_in(config.subnet, config.subnet_mask)
 }
 
-const fn meta(len: u32, ifindex: u32) -> Meta {
+pub(super) const fn meta(len: u32, ifindex: u32) -> Meta {
     Meta { len, gso_size: 0, ifindex, tag: 0, in_vlan: false, for_us: true }
 }
 

@@ -1,7 +1,6 @@
 //! The packet that is asked about.
 
-use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -17,14 +16,14 @@ use tartan_common::wire::{ETH_LEN, INNER_AT, IP_AT, IPV4_LEN, L4_AT, OUTER_LEN, 
 use tartan_common::{Mac, NetAddr};
 
 /// Length of the packet's transport header: that of TCP, which is the longest.
-const TRANSPORT_LEN: usize = 20;
+pub(super) const TRANSPORT_LEN: usize = 20;
 /// Length of the frame.
 pub(super) const FRAME_LEN: usize = L4_AT + TRANSPORT_LEN;
 /// Length of the frame in its tunnel.
 pub(super) const TUNNEL_FRAME_LEN: usize = INNER_AT + FRAME_LEN;
 /// The first of the ports that clients use, as Linux has it.
-const SOURCE_PORT: u16 = 32768;
-const TTL: u8 = 64;
+pub(super) const SOURCE_PORT: u16 = 32768;
+pub(super) const TTL: u8 = 64;
 
 /// What the packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -48,14 +47,12 @@ pub(super) struct Question {
     pub(super) port: u16,
 }
 
-impl fmt::Display for Question {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, destination, protocol, port } = self;
-        match protocol {
-            Protocol::Tcp => write!(f, "{source} -> {destination}, TCP port {port}"),
-            Protocol::Udp => write!(f, "{source} -> {destination}, UDP port {port}"),
-            Protocol::Icmp => write!(f, "{source} -> {destination}, ICMP echo"),
-        }
+/// A packet, for a line of text.
+pub(super) fn shown(from: IpAddr, to: IpAddr, protocol: Protocol, port: u16) -> String {
+    match protocol {
+        Protocol::Tcp => format!("{from} -> {to}, TCP port {port}"),
+        Protocol::Udp => format!("{from} -> {to}, UDP port {port}"),
+        Protocol::Icmp => format!("{from} -> {to}, ICMP echo"),
     }
 }
 
@@ -72,7 +69,7 @@ impl Question {
             bytes[10..12].copy_from_slice(&sum.to_be_bytes());
         }
         if let Some(bytes) = frame[L4_AT..].first_chunk_mut::<TRANSPORT_LEN>() {
-            self.transport(bytes);
+            transport(self.protocol, self.port, bytes);
         }
         frame
     }
@@ -130,29 +127,30 @@ impl Question {
             destination: NetAddr::from(self.destination),
         }
     }
+}
 
-    fn transport(&self, bytes: &mut [u8; TRANSPORT_LEN]) {
-        const SYN: u8 = 0x02;
-        const WORDS: u8 = 5 << 4;
-        const UDP_LENGTH: u8 = 20;
-        const ECHO_REQUEST: u8 = 8;
-        match self.protocol {
-            Protocol::Tcp => {
-                self.ports(bytes);
-                (bytes[12], bytes[13]) = (WORDS, SYN);
-            }
-            Protocol::Udp => {
-                self.ports(bytes);
-                bytes[5] = UDP_LENGTH;
-            }
-            Protocol::Icmp => bytes[0] = ECHO_REQUEST,
+/// The transport header of a first packet.
+pub(super) fn transport(protocol: Protocol, port: u16, bytes: &mut [u8; TRANSPORT_LEN]) {
+    const SYN: u8 = 0x02;
+    const WORDS: u8 = 5 << 4;
+    const UDP_LENGTH: u8 = 20;
+    const ECHO_REQUEST: u8 = 8;
+    match protocol {
+        Protocol::Tcp => {
+            ports(port, bytes);
+            (bytes[12], bytes[13]) = (WORDS, SYN);
         }
+        Protocol::Udp => {
+            ports(port, bytes);
+            bytes[5] = UDP_LENGTH;
+        }
+        Protocol::Icmp => bytes[0] = ECHO_REQUEST,
     }
+}
 
-    fn ports(&self, bytes: &mut [u8; TRANSPORT_LEN]) {
-        bytes[..2].copy_from_slice(&SOURCE_PORT.to_be_bytes());
-        bytes[2..4].copy_from_slice(&self.port.to_be_bytes());
-    }
+fn ports(port: u16, bytes: &mut [u8; TRANSPORT_LEN]) {
+    bytes[..2].copy_from_slice(&SOURCE_PORT.to_be_bytes());
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
 }
 
 fn ethernet(address: Mac) -> EthernetHeader {

@@ -1,16 +1,18 @@
 //! What the programs would look at: a copy of the node's tables.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
-use tartan_common::NetAddr;
-use tartan_common::abi::{FlowKey, FlowState, NodeConfig, NodeEntry, Peer, PodEntry};
+use tartan_common::abi::{
+    FlowKey, FlowKey6, FlowState, NodeConfig, NodeEntry, NodeEntry6, Peer, Peer6, PodEntry,
+};
 use tartan_common::event::Event;
-use tartan_common::hook::Maps;
-use tartan_datapath::{Config, Nodes, Peers, Pods, interface_name};
+use tartan_common::hook::{Maps, Maps6};
+use tartan_common::{NetAddr, NetAddr6};
+use tartan_datapath::{Config, Nodes, Nodes6, Peers, Peers6, Pods, Pods6, interface_name};
 
 use crate::peers::read_state;
 
@@ -20,8 +22,11 @@ pub(super) struct Scene {
     pub(super) pods: BTreeMap<NetAddr, PodEntry>,
     pub(super) peers: BTreeMap<NetAddr, Peer>,
     pub(super) nodes: BTreeMap<NetAddr, NodeEntry>,
+    pub(super) pods6: BTreeMap<NetAddr6, PodEntry>,
+    pub(super) peers6: BTreeMap<NetAddr6, Peer6>,
+    pub(super) nodes6: BTreeMap<NetAddr6, NodeEntry6>,
     /// Names of nodes by their addresses.
-    pub(super) names: BTreeMap<Ipv4Addr, String>,
+    pub(super) names: BTreeMap<IpAddr, String>,
     /// CLOCK_MONOTONIC.
     pub(super) now: Duration,
     /// Names of interfaces.
@@ -34,12 +39,16 @@ impl Scene {
         let config = Config::open()?.get()?;
         let config = config.context("tartand has configured nothing yet: look at its log")?;
         // Without the agent's word the answer is the same, but for the names.
-        let peers = read_state().map(|state| state.peers).unwrap_or_default();
+        let peers = read_state().map(|state| [state.peers, state.peers6].concat());
+        let peers = peers.unwrap_or_default();
         Ok(Self {
             config,
             pods: keyed(Pods::open()?.entries()?),
             peers: keyed(Peers::open()?.entries()?),
             nodes: keyed(Nodes::open()?.entries()?),
+            pods6: keyed(Pods6::open()?.entries()?),
+            peers6: keyed(Peers6::open()?.entries()?),
+            nodes6: keyed(Nodes6::open()?.entries()?),
             names: peers.into_iter().map(|peer| (peer.public_ip, peer.node_name)).collect(),
             now: clock_gettime(ClockId::CLOCK_MONOTONIC)?.into(),
             interface: interface_name,
@@ -47,7 +56,8 @@ impl Scene {
     }
 
     /// A node, by name and address.
-    pub(super) fn node(&self, address: Ipv4Addr) -> String {
+    pub(super) fn node(&self, address: impl Into<IpAddr>) -> String {
+        let address = address.into();
         match self.names.get(&address) {
             Some(name) => format!("{name} ({address})"),
             None => address.to_string(),
@@ -67,7 +77,40 @@ impl Scene {
     }
 }
 
-fn keyed<V>(entries: Vec<(Ipv4Addr, V)>) -> BTreeMap<NetAddr, V> {
+impl Scene {
+    /// The node that an IPv6 address belongs to: its own, or one of its pods'.
+    pub(super) fn sender6_of(&self, address: NetAddr6) -> Option<NetAddr6> {
+        let its_own = self.nodes6.contains_key(&address).then_some(address);
+        let leased =
+            |(_, entry): &(&NetAddr6, &NodeEntry6)| address.is_in(entry.subnet, entry.mask);
+        its_own.or_else(|| self.nodes6.iter().find(leased).map(|(node, _)| *node))
+    }
+}
+
+impl Maps6 for Scene {
+    fn pod6(&self, address: NetAddr6) -> Option<&PodEntry> {
+        self.pods6.get(&address)
+    }
+
+    fn peer6(&self, subnet: NetAddr6) -> Option<&Peer6> {
+        self.peers6.get(&subnet)
+    }
+
+    fn node6(&self, address: NetAddr6) -> Option<&NodeEntry6> {
+        self.nodes6.get(&address)
+    }
+
+    /// A new flow has none.
+    fn flow6(&self, _: &FlowKey6) -> FlowState {
+        FlowState::UNKNOWN
+    }
+
+    fn write_flow6(&self, _: &FlowKey6, _: FlowState) {}
+
+    fn delete_flow6(&self, _: &FlowKey6) {}
+}
+
+fn keyed<A: Into<K>, K: Ord, V>(entries: Vec<(A, V)>) -> BTreeMap<K, V> {
     entries.into_iter().map(|(key, value)| (key.into(), value)).collect()
 }
 

@@ -99,7 +99,7 @@ impl Agent {
         })?;
         let request = LeaseRequest {
             node_name: OWN.to_owned(),
-            public_ip: OWN_ADDRESS,
+            public_ip: Some(OWN_ADDRESS),
             backend: backend(OWN_MAC)?,
             pool: conf.pool,
             previous: None,

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tartan_agent::store::LeaseStore as _;
 use tartan_agent::store::kube::Timing;
-use tartan_agent::store::{LeaseStore as _, OwnLeases};
 use tartan_common::Mtu;
 use tartan_common::abi::FastPath;
 use tartan_core::NetConf;
@@ -102,11 +102,11 @@ async fn stirs(agent: &Agent, time: Duration) -> u32 {
 
 async fn state(agent: &Agent) -> Result<Desired> {
     let conf = net_conf()?;
-    let OwnLeases { v4: own, .. } = agent.hold().await?;
+    let own = agent.hold().await?.v4.context("no IPv4 lease")?;
     let list = agent.store.list().await?;
     let observer = Observer {
         own: &own,
-        network: conf.network(),
+        network: conf.network().context("no IPv4")?,
         vni: conf.backend.vxlan().map(|tunnel| tunnel.vni),
     };
     let peers = peers(observer, &list.leases).usable;
@@ -114,11 +114,12 @@ async fn state(agent: &Agent) -> Result<Desired> {
         .iter()
         .map(|peer| (peer.public_ip, NextHop { via: peer.public_ip, ifindex: 2 }))
         .collect();
-    Ok(desired(&conf, &own, &peers, &facts(&conf, next_hops)?, FastPath::On))
+    Ok(desired(&conf, Some(&own), &peers, &facts(&conf, next_hops)?, FastPath::On))
 }
 
 fn facts(conf: &NetConf, next_hops: BTreeMap<Ipv4Addr, NextHop>) -> Result<HostFacts> {
-    ensure!(!conf.network().contains(&OWN_ADDRESS), "the node's address is a pod's");
+    let network = conf.network().context("no IPv4")?;
+    ensure!(!network.contains(&OWN_ADDRESS), "the node's address is a pod's");
     Ok(HostFacts {
         node: OWN_ADDRESS,
         uplink_ifindex: 2,

@@ -64,7 +64,7 @@ impl Process {
         }
         let peers = self.peers(&own, mutant);
         let facts = host.facts(own.vtep_mac().unwrap_or(self.new_mac), &peers);
-        let desired = desired(conf, &own, &peers, &facts, abi::FastPath::On);
+        let desired = desired(conf, Some(&own), &peers, &facts, abi::FastPath::On);
         Outcome { desired: Some((desired, peers)), patch }
     }
 
@@ -73,7 +73,7 @@ impl Process {
         let mac = host.device.or(held).or(self.wishes.vtep_mac).unwrap_or(self.new_mac);
         let public_ip = self.wishes.public_ip.unwrap_or(host.address);
         Publication {
-            public_ip,
+            public_ip: Some(public_ip),
             backend: LeaseBackend::Vxlan(VxlanData { vni: Some(vni()), vtep_mac: mac }),
             ipv6: None,
         }
@@ -94,7 +94,7 @@ impl Process {
             Ok(own) => {
                 self.objection = false;
                 self.publication = Some(publication.clone());
-                self.held = Some(own.v4);
+                self.held = own.v4;
             }
             Err(Refused::Silent) => self.hold_on(publication),
             Err(Refused::Objects) => {
@@ -149,7 +149,7 @@ impl Process {
             node_name: host.name.clone(),
             wished_ip: self.wishes.public_ip,
             wished_ipv6: None,
-            own: own.clone(),
+            own: Some(own.clone()),
             own6: None,
             leases,
             leases6: Vec::new(),
@@ -184,7 +184,7 @@ impl Process {
 }
 
 fn networks() -> Networks {
-    Networks { v4: NETWORK, v6: None }
+    Networks { v4: Some(NETWORK), v6: None }
 }
 
 fn vni() -> Vni {

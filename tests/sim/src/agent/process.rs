@@ -91,16 +91,18 @@ impl Process {
     fn remember(&mut self, host: &Host) {
         let text = host.last_known.as_deref();
         let known: Option<LastKnown> = text.and_then(|text| serde_json::from_str(text).ok());
-        let fits =
-            |known: &LastKnown| known.node_name == host.name && known.own.subnet.is_within(NETWORK);
+        let fits = |known: &LastKnown| {
+            let is_within = |own: &Lease| own.subnet.is_within(NETWORK);
+            known.node_name == host.name && known.own.as_ref().is_some_and(is_within)
+        };
         let Some(known) = known.filter(fits) else { return };
         self.wishes = OwnWishes {
             public_ip: known.wished_ip,
             public_ipv6: known.wished_ipv6,
-            vtep_mac: known.own.vtep_mac(),
+            vtep_mac: known.own.as_ref().and_then(Lease::vtep_mac),
             vtep_mac6: None,
         };
-        self.held = Some(known.own.clone());
+        self.held.clone_from(&known.own);
         self.snapshot = Some(known.leases.clone());
         self.memory.written = Some(known);
     }

@@ -33,7 +33,8 @@ impl Publisher {
             return None;
         }
         if mutant == Some(Mutant::TouchUserKeys) {
-            missing.push((Key::PublicIpOverwrite, publication.public_ip.to_string()));
+            let address = publication.public_ip.map(|ip| ip.to_string());
+            missing.push((Key::PublicIpOverwrite, address.unwrap_or_default()));
         }
         self.sent_once = true;
         Some(merge_patch(&AnnotationPrefix::default(), &missing))

@@ -1,5 +1,6 @@
 //! One parser each, and what must hold of its answers.
 
+use ipnet::Ipv4Net;
 use tartan_core::annotations::{
     AnnotationPrefix, Key, LARGEST_OBJECT, LONGEST_VALUE, NodeRecord, Observed, RecordFault,
     to_leases, wishes,
@@ -177,8 +178,8 @@ fn net_conf(input: &[u8]) -> Verdict {
     match NetConf::parse(&text(input)) {
         Err(error) => refused(&error),
         Ok(loaded) => {
-            let network = loaded.conf.network();
-            if network.addr() != network.network() && network.trunc().prefix_len() > 30 {
+            let unusable = |net: &Ipv4Net| net.addr() != net.network() && net.prefix_len() > 30;
+            if let Some(network) = loaded.conf.network().filter(unusable) {
                 return Err(format!("{network} is no pod network"));
             }
             Ok(format!("taken: {}", loaded.warnings.join("; ")))

@@ -43,21 +43,27 @@ struct Match<'v> {
 pub(super) fn decide(choice: &UplinkChoice, view: &View) -> Result<Uplink, String> {
     let Match { interface, address, address_v6 } = find(choice, view)?;
     let name = interface.name.clone();
-    let address = address
-        .or_else(|| interface.best(ipv4))
-        .ok_or_else(|| trouble::no_address(&name, &view.interfaces))?;
+    let own = || address.or_else(|| interface.best(ipv4));
+    let address = if choice.ipv6_alone {
+        None
+    } else {
+        Some(own().ok_or_else(|| trouble::no_address("IPv4", &name, &view.interfaces))?)
+    };
     if interface.mtu == 0 {
         return Err(trouble::no_mtu(&name));
     }
     let mtu =
         Mtu::new(u64::from(interface.mtu)).map_err(|error| trouble::bad_mtu(&name, &error))?;
     let address_v6 = address_v6.or_else(|| interface.best(global_ipv6));
+    if choice.ipv6_alone && address_v6.is_none() {
+        return Err(trouble::no_address("global IPv6", &name, &view.interfaces));
+    }
     Ok(Uplink {
         ifindex: interface.ifindex,
         name,
         mtu,
         address,
-        public_ip: choice.public_ip.unwrap_or(address),
+        public_ip: address.map(|address| choice.public_ip.unwrap_or(address)),
         address_v6,
         public_ipv6: choice.public_ipv6.or(address_v6),
     })
@@ -70,7 +76,8 @@ fn find<'v>(choice: &UplinkChoice, view: &'v View) -> Result<Match<'v>, String> 
     }
     let all = &view.interfaces;
     let named = || interfaces.iter().find_map(|text| named(text, all));
-    let matching = || patterns.iter().find_map(|pattern| matching(pattern, all));
+    let family = if choice.ipv6_alone { any_ipv6 } else { any_ipv4 };
+    let matching = || patterns.iter().find_map(|pattern| matching(pattern, family, all));
     named()
         .or_else(matching)
         .or_else(|| reached(view))
@@ -79,8 +86,13 @@ fn find<'v>(choice: &UplinkChoice, view: &'v View) -> Result<Match<'v>, String> 
 
 /// Without flags, a public address that is ours tells the interface, else the default route does.
 fn unflagged<'v>(choice: &UplinkChoice, view: &'v View) -> Result<Match<'v>, String> {
-    if let Some(ip) = choice.public_ip {
-        let owner = owner(ip.into(), &view.interfaces);
+    let published = if choice.ipv6_alone {
+        choice.public_ipv6.map(IpAddr::V6)
+    } else {
+        choice.public_ip.map(IpAddr::V4)
+    };
+    if let Some(ip) = published {
+        let owner = owner(ip, &view.interfaces);
         return owner.ok_or_else(|| trouble::public_ip_elsewhere(ip, &view.interfaces));
     }
     let by_index = |index: u32| view.interfaces.iter().find(|one| one.ifindex == index);
@@ -103,18 +115,19 @@ fn named<'v>(text: &str, interfaces: &'v [Interface]) -> Option<Match<'v>> {
 fn owner(ip: IpAddr, interfaces: &[Interface]) -> Option<Match<'_>> {
     let owns = |one: &&Interface| one.addresses.iter().any(|address| address.ip == ip);
     let interface = interfaces.iter().find(owns)?;
-    Some(match ip {
-        IpAddr::V4(ip) => Match { address: Some(ip), ..interface.alone() },
-        IpAddr::V6(ip) => Match { address_v6: Some(ip), ..interface.alone() },
-    })
+    Some(interface.by(ip))
 }
 
 /// Addresses of all interfaces first, then names.
-fn matching<'v>(pattern: &Regex, interfaces: &'v [Interface]) -> Option<Match<'v>> {
+fn matching<'v>(
+    pattern: &Regex,
+    family: fn(IpAddr) -> Option<IpAddr>,
+    interfaces: &'v [Interface],
+) -> Option<Match<'v>> {
     let by_address = interfaces.iter().find_map(|interface| {
-        let mut usable = interface.ranked(ipv4).into_iter();
+        let mut usable = interface.ranked(family).into_iter();
         let ip = usable.find(|ip| pattern.is_match(&ip.to_string()))?;
-        Some(Match { address: Some(ip), ..interface.alone() })
+        Some(interface.by(ip))
     });
     let by_name = || interfaces.iter().find(|one| pattern.is_match(&one.name));
     by_address.or_else(|| by_name().map(Interface::alone))
@@ -133,6 +146,14 @@ fn ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
+fn any_ipv4(ip: IpAddr) -> Option<IpAddr> {
+    ipv4(ip).map(IpAddr::V4)
+}
+
+fn any_ipv6(ip: IpAddr) -> Option<IpAddr> {
+    global_ipv6(ip).map(IpAddr::V6)
+}
+
 /// A link-local address means nothing to another link's node.
 fn global_ipv6(ip: IpAddr) -> Option<Ipv6Addr> {
     match ip {
@@ -144,6 +165,14 @@ fn global_ipv6(ip: IpAddr) -> Option<Ipv6Addr> {
 impl Interface {
     fn alone(&self) -> Match<'_> {
         Match { interface: self, address: None, address_v6: None }
+    }
+
+    /// Chosen by one of its addresses.
+    fn by(&self, ip: IpAddr) -> Match<'_> {
+        match ip {
+            IpAddr::V4(ip) => Match { address: Some(ip), ..self.alone() },
+            IpAddr::V6(ip) => Match { address_v6: Some(ip), ..self.alone() },
+        }
     }
 
     fn best<T>(&self, family: fn(IpAddr) -> Option<T>) -> Option<T> {

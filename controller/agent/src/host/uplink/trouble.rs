@@ -2,7 +2,7 @@
 //! there is, and what to do.
 
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::UplinkChoice;
 use super::choice::{Interface, View};
@@ -25,7 +25,7 @@ pub(super) fn no_match(choice: &UplinkChoice, view: &View) -> String {
     )
 }
 
-pub(super) fn public_ip_elsewhere(ip: Ipv4Addr, interfaces: &[Interface]) -> String {
+pub(super) fn public_ip_elsewhere(ip: IpAddr, interfaces: &[Interface]) -> String {
     format!(
         "Failed to find any valid interface to use: error looking up interface {ip}: no interface \
          with given IP found among {}: an address that another device translates to this node's \
@@ -50,9 +50,9 @@ pub(super) fn several_default_routes(interfaces: &[Interface]) -> String {
     )
 }
 
-pub(super) fn no_address(name: &str, interfaces: &[Interface]) -> String {
+pub(super) fn no_address(family: &str, name: &str, interfaces: &[Interface]) -> String {
     format!(
-        "failed to find IPv4 address for interface {name}: give it one, or choose another with \
+        "failed to find {family} address for interface {name}: give it one, or choose another with \
          --iface; there are {}",
         listed(interfaces)
     )

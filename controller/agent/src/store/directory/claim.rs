@@ -1,9 +1,11 @@
 //! Taking, writing and renewing a lease. Blocking; one call at a time per directory and node.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tartan_core::{Lease, PodCidr, Timestamp, alloc};
+use tartan_core::alloc::Claimant;
+use tartan_core::{Lease, LeaseBackend, PodCidr, SubnetPool, Timestamp, alloc};
 use tracing::{info, warn};
 
 use super::files::{self, Listing};
@@ -21,6 +23,30 @@ pub(super) struct Registry {
     pub(super) clock: fn() -> Timestamp,
 }
 
+/// What a request asks of a directory: it holds IPv4 leases alone.
+struct Claim<'a> {
+    node_name: &'a str,
+    public_ip: Ipv4Addr,
+    backend: &'a LeaseBackend,
+    pool: &'a SubnetPool,
+    previous: Option<PodCidr>,
+}
+
+impl<'a> Claim<'a> {
+    fn of(request: &'a LeaseRequest) -> Result<Self, StoreError> {
+        let (Some(public_ip), Some(pool)) = (request.public_ip, &request.pool) else {
+            return Err(StoreError::NeedsIpv4);
+        };
+        let LeaseRequest { node_name, backend, previous, .. } = request;
+        Ok(Self { node_name, public_ip, backend, pool, previous: *previous })
+    }
+
+    /// Who asks, in the terms of the choice of a subnet.
+    fn claimant(&self) -> Claimant<'_> {
+        Claimant { node_name: self.node_name, public_ip: self.public_ip, previous: self.previous }
+    }
+}
+
 enum Attempt {
     Done(Lease),
     /// Somebody else was faster.
@@ -35,6 +61,7 @@ impl Registry {
     }
 
     pub(super) fn acquire(&self, request: &LeaseRequest) -> Result<Lease, StoreError> {
+        let request = &Claim::of(request)?;
         let _lock = files::lock(&self.dir)?;
         files::sweep(&self.dir);
         let mut lost = Vec::new();
@@ -65,7 +92,7 @@ impl Registry {
         }
     }
 
-    fn attempt(&self, request: &LeaseRequest, lost: &[PodCidr]) -> Result<Attempt, StoreError> {
+    fn attempt(&self, request: &Claim<'_>, lost: &[PodCidr]) -> Result<Attempt, StoreError> {
         let listing = files::read_all(&self.dir)?;
         self.refuse_shared_address(request, &listing)?;
         let subnet = self.choose(request, &listing, lost)?;
@@ -83,7 +110,7 @@ impl Registry {
     /// A live node with our address is a configuration fault that must not be papered over.
     fn refuse_shared_address(
         &self,
-        request: &LeaseRequest,
+        request: &Claim<'_>,
         listing: &Listing,
     ) -> Result<(), StoreError> {
         let is_holder = |lease: &&Lease| {
@@ -105,13 +132,13 @@ impl Registry {
     /// that was away for long finds its subnet again.
     fn choose(
         &self,
-        request: &LeaseRequest,
+        request: &Claim<'_>,
         listing: &Listing,
         lost: &[PodCidr],
     ) -> Result<PodCidr, StoreError> {
         let blocked: Vec<PodCidr> = listing.unreadable.iter().chain(lost).copied().collect();
         let choose =
-            |leases: &[Lease]| alloc::choose(&request.pool, request.claimant(), leases, &blocked);
+            |leases: &[Lease]| alloc::choose(request.pool, request.claimant(), leases, &blocked);
         let choice = choose(&listing.leases).or_else(|_| {
             let live: Vec<Lease> =
                 listing.leases.iter().filter(|lease| !self.is_expired(lease)).cloned().collect();
@@ -123,7 +150,7 @@ impl Registry {
     /// Claims a subnet that is free but for expired leases and old ones of our own.
     fn claim(
         &self,
-        request: &LeaseRequest,
+        request: &Claim<'_>,
         subnet: PodCidr,
         listing: &Listing,
     ) -> Result<Attempt, StoreError> {
@@ -198,15 +225,15 @@ impl Registry {
     }
 }
 
-fn is_own(request: &LeaseRequest, lease: &Lease, subnet: PodCidr) -> bool {
+fn is_own(request: &Claim<'_>, lease: &Lease, subnet: PodCidr) -> bool {
     lease.node_name == request.node_name && lease.subnet == subnet
 }
 
-fn lease_for(request: &LeaseRequest, subnet: PodCidr) -> Lease {
+fn lease_for(request: &Claim<'_>, subnet: PodCidr) -> Lease {
     Lease {
         subnet,
         public_ip: request.public_ip,
-        node_name: request.node_name.clone(),
+        node_name: request.node_name.to_owned(),
         backend: request.backend.clone(),
         claimed_at: Timestamp::default(),
         renewed_at: None,

@@ -33,7 +33,7 @@ fn registry(dir: &TempDir, clock: fn() -> Timestamp) -> Registry {
     Registry { dir: dir.path().to_owned(), ttl: TTL, clock }
 }
 
-fn pool(len: u8) -> SubnetPool {
+fn pool(len: u8) -> Option<SubnetPool> {
     let text = format!(r#"{{"Network": "10.244.0.0/20", "SubnetLen": {len}}}"#);
     NetConf::parse(&text).unwrap().conf.pool
 }
@@ -41,7 +41,7 @@ fn pool(len: u8) -> SubnetPool {
 fn request(node: &str, last: u8) -> LeaseRequest {
     LeaseRequest {
         node_name: node.to_owned(),
-        public_ip: Ipv4Addr::new(192, 0, 2, last),
+        public_ip: Some(Ipv4Addr::new(192, 0, 2, last)),
         backend: LeaseBackend::Vxlan(VxlanData::new(Vni::new(1).unwrap(), Mac::local([last; 6]))),
         pool: pool(24),
         previous: None,
@@ -193,15 +193,16 @@ async fn what_is_held_is_written_again_only_when_the_request_differs() {
     let dir = TempDir::new().unwrap();
     let store = DirectoryStore::open_with(dir.path(), at(noon)).unwrap();
     let held = store.hold(&request("a", 1), None).await.unwrap();
-    let path = store.lease_path(held.v4.subnet);
+    let v4 = |own: &OwnLeases| own.v4.clone().unwrap();
+    let path = store.lease_path(v4(&held).subnet);
     fs::remove_file(&path).unwrap();
     assert_eq!(store.hold(&request("a", 1), Some(&held)).await.unwrap(), held);
     assert!(!path.exists());
     let moved = store.hold(&request("a", 9), Some(&held)).await.unwrap();
-    assert_eq!(moved.v4.public_ip, Ipv4Addr::new(192, 0, 2, 9));
-    assert_eq!((moved.v4.subnet, path.exists()), (held.v4.subnet, true));
+    assert_eq!(v4(&moved).public_ip, Ipv4Addr::new(192, 0, 2, 9));
+    assert_eq!((v4(&moved).subnet, path.exists()), (v4(&held).subnet, true));
     let wishes = store.wishes("a").await.unwrap();
-    assert_eq!(wishes, Wishes { vtep_mac: moved.v4.vtep_mac(), ..Wishes::default() });
+    assert_eq!(wishes, Wishes { vtep_mac: v4(&moved).vtep_mac(), ..Wishes::default() });
     assert_eq!(store.wishes("b").await.unwrap(), Wishes::default());
     assert_eq!(store.standing(), Standing { trouble: None, published: true });
 }

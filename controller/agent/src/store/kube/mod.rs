@@ -60,8 +60,8 @@ pub struct KubeOptions {
     pub node_name: String,
     /// What stands before the annotations' names.
     pub prefix: AnnotationPrefix,
-    /// The pod network.
-    pub network: Ipv4Net,
+    /// The IPv4 pod network, where IPv4 is on.
+    pub network: Option<Ipv4Net>,
     /// The IPv6 pod network, where IPv6 is on.
     pub ipv6_network: Option<Ipv6Net>,
     /// Whether the Node's condition NetworkUnavailable is ours to clear.

@@ -133,9 +133,10 @@ impl Shared {
         let record = self.own()?;
         let publication = publication(request);
         let v6 = request.ipv6.as_ref().map(|ipv6| ipv6.network);
-        let networks = Networks { v4: self.options.network, v6: self.options.ipv6_network.and(v6) };
-        let own = own_leases(&record, &publication, networks)
-            .map_err(|fault| self.refuse(&record, &fault))?;
+        let v4 = self.options.network.filter(|_| request.public_ip.is_some());
+        let networks = Networks { v4, v6: self.options.ipv6_network.and(v6) };
+        let own =
+            own_leases(&record, &publication, networks).map_err(|fault| refuse(&record, &fault))?;
         let mut current = self.publication();
         if current.as_ref() != Some(&publication) {
             *current = Some(publication);
@@ -183,18 +184,6 @@ impl Shared {
         }
     }
 
-    fn refuse(&self, record: &NodeRecord, fault: &OwnFault) -> StoreError {
-        let node = record.name.clone();
-        match fault {
-            OwnFault::Missing { .. } => {
-                StoreError::NoPodCidr { node, network: self.options.network }
-            }
-            OwnFault::Outside { .. } | OwnFault::Unusable { .. } => {
-                StoreError::PodCidrUnusable { node, what: fault.to_string() }
-            }
-        }
-    }
-
     fn tell_of_ipv6(&self, fault: Option<&OwnFault>) {
         let mut told = lock(&self.told6);
         if told.as_ref() != fault {
@@ -202,6 +191,18 @@ impl Shared {
                 warn!(%fault, "this node has no IPv6 lease; IPv4 is not concerned");
             }
             *told = fault.cloned();
+        }
+    }
+}
+
+fn refuse(record: &NodeRecord, fault: &OwnFault) -> StoreError {
+    let node = record.name.clone();
+    match fault {
+        OwnFault::Missing { network, .. } => {
+            StoreError::NoPodCidr { node, network: network.clone() }
+        }
+        OwnFault::Outside { .. } | OwnFault::NoFamily { .. } | OwnFault::Unusable { .. } => {
+            StoreError::PodCidrUnusable { node, what: fault.to_string() }
         }
     }
 }

@@ -58,7 +58,10 @@ fn scene(fast_path: FastPath) -> Scene {
         pods: BTreeMap::from([(net("10.244.1.2"), pod(12)), (net("10.244.1.3"), pod(13))]),
         peers: BTreeMap::from([(net("10.244.2.0"), peer())]),
         nodes: BTreeMap::from([(net("172.30.0.12"), lease)]),
-        names: BTreeMap::from([(Ipv4Addr::new(172, 30, 0, 12), "node2".to_owned())]),
+        pods6: BTreeMap::new(),
+        peers6: BTreeMap::new(),
+        nodes6: BTreeMap::new(),
+        names: BTreeMap::from([(Ipv4Addr::new(172, 30, 0, 12).into(), "node2".to_owned())]),
         now: Duration::from_secs(100),
         interface: |index| Some(format!("if{index}")),
     }

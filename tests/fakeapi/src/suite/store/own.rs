@@ -85,7 +85,7 @@ async fn published(bench: &Bench<'_>) -> Result<()> {
     bench.create(&own().with_annotation("example.org/mine", "{\"a\": 1}")).await?;
     let before = bench.node(OWN).await?;
     let agent = held(bench).await?;
-    let lease = agent.hold().await?.v4;
+    let lease = agent.hold().await?.v4.context("no IPv4 lease")?;
     ensure!(lease.subnet.to_string() == OWN_SUBNET && lease.public_ip == OWN_ADDRESS);
     let node = bench.node(OWN).await?;
     let ours = ["backend-data", "backend-type", "kube-subnet-manager", "public-ip"];
@@ -138,11 +138,16 @@ async fn overwritten(bench: &Bench<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The IPv4 lease, if the node holds one.
+fn v4(held: &Result<tartan_agent::store::OwnLeases, StoreError>) -> Option<&tartan_core::Lease> {
+    held.as_ref().ok().and_then(|own| own.v4.as_ref())
+}
+
 fn is_at(
     held: &Result<tartan_agent::store::OwnLeases, StoreError>,
     address: std::net::Ipv4Addr,
 ) -> bool {
-    held.as_ref().is_ok_and(|own| own.v4.public_ip == address)
+    v4(held).is_some_and(|lease| lease.public_ip == address)
 }
 
 async fn no_cidr(bench: &Bench<'_>) -> Result<()> {
@@ -167,7 +172,7 @@ async fn made_anew(bench: &Bench<'_>) -> Result<()> {
     agent.until_held("no Node", gone).await?;
     bench.create(&NodeSpec { pod_cidrs: vec!["10.64.5.0/24".into()], ..own() }).await?;
     let right = |held: &Result<tartan_agent::store::OwnLeases, _>| {
-        held.as_ref().is_ok_and(|own| own.v4.subnet.to_string() == "10.64.5.0/24")
+        v4(held).is_some_and(|lease| lease.subnet.to_string() == "10.64.5.0/24")
     };
     agent.until_held("the new subnet", right).await?;
     eventually(bench, "published anew", is_published).await.map(drop)

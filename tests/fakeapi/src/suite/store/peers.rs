@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tartan_agent::store::{LeaseStore as _, Snapshot};
 use tartan_core::conflict::{Observer, peers};
@@ -121,10 +121,10 @@ async fn duplicate(bench: &Bench<'_>) -> Result<()> {
 
 /// The names of those that are peers, and of those that are not.
 async fn judged(agent: &Agent) -> Result<(Vec<String>, Vec<String>)> {
-    let (own, conf) = (agent.hold().await?.v4, net_conf()?);
+    let (own, conf) = (agent.hold().await?.v4.context("no IPv4 lease")?, net_conf()?);
     let observer = Observer {
         own: &own,
-        network: conf.network(),
+        network: conf.network().context("no IPv4")?,
         vni: conf.backend.vxlan().map(|tunnel| tunnel.vni),
     };
     let peers = peers(observer, &agent.store.list().await?.leases);

@@ -53,7 +53,7 @@ fn flags(interfaces: &[&str], patterns: &[&str]) -> UplinkChoice {
 
 fn chosen(choice: &UplinkChoice) -> (String, String) {
     let uplink = decide(choice, &view()).unwrap();
-    (uplink.name, uplink.address.to_string())
+    (uplink.name, uplink.address.unwrap().to_string())
 }
 
 fn is(name: &str, address: &str) -> (String, String) {
@@ -64,7 +64,7 @@ fn is(name: &str, address: &str) -> (String, String) {
 fn without_flags_the_default_route_decides_and_the_best_address_is_used() {
     let uplink = decide(&UplinkChoice::default(), &view()).unwrap();
     assert_eq!((uplink.name.as_str(), uplink.ifindex), ("eth0", 2));
-    assert_eq!(uplink.address, Ipv4Addr::new(192, 0, 2, 10));
+    assert_eq!(uplink.address, Some(Ipv4Addr::new(192, 0, 2, 10)));
     assert_eq!(uplink.public_ip, uplink.address);
     assert_eq!(uplink.address_v6, "2001:db8::1".parse().ok());
     assert_eq!(uplink.public_ipv6, uplink.address_v6);
@@ -79,7 +79,10 @@ fn the_first_interface_that_is_there_wins() {
 #[test]
 fn an_ipv6_address_names_its_interface() {
     let uplink = decide(&flags(&["2001:db8::99"], &[]), &view()).unwrap();
-    assert_eq!((uplink.name.as_str(), uplink.address.to_string().as_str()), ("eth0", "192.0.2.10"));
+    assert_eq!(
+        (uplink.name.as_str(), uplink.address),
+        ("eth0", Some(Ipv4Addr::new(192, 0, 2, 10)))
+    );
     assert_eq!(uplink.address_v6, "2001:db8::99".parse().ok());
 }
 
@@ -109,7 +112,7 @@ fn what_can_reach_brings_its_preferred_source() {
     let source = Some(Ipv4Addr::new(192, 0, 2, 11));
     view.reach = Some(RouteTo { ifindex: 2, gateway: None, source });
     let choice = UplinkChoice { can_reach: Some(Ipv4Addr::new(203, 0, 113, 9)), ..flags(&[], &[]) };
-    assert_eq!(decide(&choice, &view).unwrap().address, Ipv4Addr::new(192, 0, 2, 11));
+    assert_eq!(decide(&choice, &view).unwrap().address, Some(Ipv4Addr::new(192, 0, 2, 11)));
 }
 
 #[test]
@@ -125,8 +128,8 @@ fn a_public_address_beside_an_interface_may_be_anybodys() {
     let public_ipv6 = "2001:db8:ffff::5".parse().ok();
     let choice = UplinkChoice { public_ip, public_ipv6, ..flags(&["eth0"], &[]) };
     let uplink = decide(&choice, &view()).unwrap();
-    assert_eq!(uplink.address, Ipv4Addr::new(192, 0, 2, 10));
-    assert_eq!((Some(uplink.public_ip), uplink.public_ipv6), (public_ip, public_ipv6));
+    assert_eq!(uplink.address, Some(Ipv4Addr::new(192, 0, 2, 10)));
+    assert_eq!((uplink.public_ip, uplink.public_ipv6), (public_ip, public_ipv6));
     assert_eq!(uplink.address_v6, "2001:db8::1".parse().ok());
 }
 
@@ -144,7 +147,7 @@ fn a_dynamic_address_beats_a_link_local_one_and_a_deprecated_one_is_never_used()
     )
     .addresses;
     let uplink = decide(&UplinkChoice::default(), &view).unwrap();
-    assert_eq!(uplink.address, Ipv4Addr::new(192, 0, 2, 20));
+    assert_eq!(uplink.address, Some(Ipv4Addr::new(192, 0, 2, 20)));
     assert_eq!(uplink.address_v6, None);
 }
 
@@ -184,4 +187,17 @@ fn every_refusal_says_what_there_is_and_what_to_do() {
         let text = decide(choice, &view).unwrap_err();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     }
+}
+
+#[test]
+fn in_a_cluster_of_ipv6_alone_ipv4_decides_nothing() {
+    let alone = |choice| UplinkChoice { ipv6_alone: true, ..choice };
+    let uplink = decide(&alone(UplinkChoice::default()), &view()).unwrap();
+    assert_eq!((uplink.address, uplink.public_ip), (None, None));
+    assert_eq!(uplink.public_ipv6, "2001:db8::1".parse().ok());
+    assert_eq!(uplink.shown_address().to_string(), "2001:db8::1");
+    let uplink = decide(&alone(flags(&[], &["db8::99$"])), &view()).unwrap();
+    assert_eq!(uplink.address_v6, "2001:db8::99".parse().ok());
+    let error = decide(&alone(flags(&["eth1"], &[])), &view()).unwrap_err();
+    assert!(error.contains("failed to find global IPv6 address for interface eth1"), "{error}");
 }

@@ -18,7 +18,7 @@ async fn every_change_after_opening_is_noticed_even_while_nobody_waits() {
     let lease = other.acquire(&request("b", 2)).await.unwrap();
     timeout(SOON, store.changed()).await.unwrap();
     assert_eq!(store.list().await.unwrap().leases.first(), Some(&lease));
-    other.renew(&OwnLeases { v4: lease.clone(), v6: None }).await.unwrap();
+    other.renew(&OwnLeases { v4: Some(lease.clone()), v6: None }).await.unwrap();
     timeout(SOON, store.changed()).await.unwrap();
     fs::remove_file(store.lease_path(lease.subnet)).unwrap();
     timeout(SOON, store.changed()).await.unwrap();
