@@ -1,6 +1,7 @@
 //! Nodes of both kinds on one real API server, as the scenarios about Kubernetes need them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -116,10 +117,18 @@ impl KubeMember {
 /// # Errors
 /// When the API server refuses it, or nobody gives it a podCIDR.
 pub fn register(plane: &ControlPlane, node: &Node) -> Result<()> {
+    register_at(plane, node, &[node.address().into()])
+}
+
+/// As [`register`], for a node with these addresses.
+///
+/// # Errors
+/// As [`register`].
+pub fn register_at(plane: &ControlPlane, node: &Node, addresses: &[IpAddr]) -> Result<()> {
     let admin = plane.admin();
     admin.create_node(node.name(), &NodeSpec::default())?;
-    admin.set_node_addresses(node.name(), &[node.address().into()])?;
-    admin.wait_pod_cidr(node.name()).map(drop)
+    admin.set_node_addresses(node.name(), addresses)?;
+    admin.wait_pod_cidrs(node.name()).map(drop)
 }
 
 /// A node run by the real flannel, registered like any other.

@@ -5,6 +5,7 @@
 //! as it does on a real node.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -46,11 +47,13 @@ impl ProxyMode {
         }
     }
 
-    /// The command that shows what kube-proxy made of the Services.
-    fn listing(self) -> &'static str {
-        match self {
-            Self::Iptables => "iptables-save -t nat",
-            Self::Nftables => "nft list table ip kube-proxy",
+    /// The command that shows what kube-proxy made of the Services of a family.
+    fn listing(self, is_v6: bool) -> &'static str {
+        match (self, is_v6) {
+            (Self::Iptables, false) => "iptables-save -t nat",
+            (Self::Iptables, true) => "ip6tables-save -t nat",
+            (Self::Nftables, false) => "nft list table ip kube-proxy",
+            (Self::Nftables, true) => "nft list table ip6 kube-proxy",
         }
     }
 
@@ -59,7 +62,8 @@ impl ProxyMode {
         let Translation { service, port_name, address, port } = wanted;
         match self {
             Self::Iptables => {
-                listing.contains(&format!("default/{service}:{port_name} -> {address}:{port}"))
+                let endpoint = SocketAddr::new(*address, *port);
+                listing.contains(&format!("default/{service}:{port_name} -> {endpoint}"))
             }
             Self::Nftables => {
                 // The ports of the lab are called after their protocol.
@@ -68,8 +72,9 @@ impl ProxyMode {
                 let chain = chains.find(|chain| chain.contains(&format!("{name} {{")));
                 let body = chain.and_then(|chain| chain.split('}').next()).unwrap_or_default();
                 // With session affinity every endpoint has a chain of its own.
+                let plain = address.to_string().replace(':', ".");
                 body.contains(&format!(": {address} . {port}"))
-                    || body.contains(&format!("{name}__{address}/{port}"))
+                    || body.contains(&format!("{name}__{plain}/{port}"))
             }
         }
     }
@@ -98,7 +103,7 @@ impl KubeProxy {
     /// When it is not built (a skip) or cannot be started.
     pub fn start(plane: &ControlPlane, node: &Node, mode: ProxyMode) -> Result<Self> {
         let program = go_tools::path("kube-proxy")?;
-        write_config(node, mode, &plane.kubeconfig(&user())?)?;
+        write_config(node, mode, &plane.kubeconfig(&user())?, plane.pod_ranges())?;
         let log = Path::new(LOGS).join(format!("kube-proxy-{}.log", node.name()));
         let file = File::options().create(true).append(true).open(&log)?;
         let mut command = node.command(&program.to_string_lossy());
@@ -119,9 +124,10 @@ impl KubeProxy {
             if self.child.try_wait()?.is_some() {
                 return Ok(true);
             }
-            let listing = self.node.run(self.mode.listing())?;
-            let lacks = |wanted: &&Translation| !self.mode.translates(&listing, wanted);
-            missing = wanted.iter().filter(lacks).collect();
+            missing.clear();
+            for is_v6 in [false, true] {
+                missing.extend(self.missing(wanted, is_v6)?);
+            }
             Ok(missing.is_empty())
         });
         programmed.with_context(|| format!("{}\nmissing: {missing:?}", self.log_tail()))?;
@@ -129,6 +135,20 @@ impl KubeProxy {
             None => Ok(()),
             Some(status) => bail!("kube-proxy ended: {status}\n{}", self.log_tail()),
         }
+    }
+
+    /// What of a family is not in the node's rules.
+    fn missing<'w>(
+        &self,
+        wanted: &'w [Translation],
+        is_v6: bool,
+    ) -> Result<impl Iterator<Item = &'w Translation>> {
+        let mode = self.mode;
+        let of_family = move |one: &&Translation| one.address.is_ipv6() == is_v6;
+        let is_asked = wanted.iter().any(|one| of_family(&one));
+        let listing = if is_asked { self.node.run(mode.listing(is_v6))? } else { String::new() };
+        let lacks = move |one: &&Translation| !mode.translates(&listing, one);
+        Ok(wanted.iter().filter(of_family).filter(lacks))
     }
 
     /// The end of its log.
@@ -147,21 +167,26 @@ impl Drop for KubeProxy {
 }
 
 /// Writes the configuration of a node's kube-proxy: its path there.
-pub(crate) fn write_config(node: &Node, mode: ProxyMode, kubeconfig: &str) -> Result<&'static str> {
-    node.write(CONFIG, &config(node, mode, kubeconfig))?;
+pub(crate) fn write_config(
+    node: &Node,
+    mode: ProxyMode,
+    kubeconfig: &str,
+    pod_ranges: &str,
+) -> Result<&'static str> {
+    node.write(CONFIG, &config(node, mode, kubeconfig, pod_ranges))?;
     Ok(CONFIG)
 }
 
 /// kubeadm's configuration, but for what a namespace may not change: the limits of the machine's
 /// connection table, and its own score with the out-of-memory killer.
-fn config(node: &Node, mode: ProxyMode, kubeconfig: &str) -> String {
+fn config(node: &Node, mode: ProxyMode, kubeconfig: &str, pod_ranges: &str) -> String {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": mode.name(),
         "hostnameOverride": node.name(),
         "clientConnection": { "kubeconfig": kubeconfig },
-        "clusterCIDR": "10.244.0.0/16",
+        "clusterCIDR": pod_ranges,
         "detectLocalMode": "ClusterCIDR",
         "conntrack": {
             "maxPerCore": 0,
@@ -176,6 +201,8 @@ fn config(node: &Node, mode: ProxyMode, kubeconfig: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const NFT: &str = "\tchain service-A-default/web/udp/udp {\n\t\tmeta l4proto udp dnat ip to \
@@ -186,7 +213,7 @@ mod tests {
         "-A KUBE-SVC-X -m comment --comment \"default/web:tcp -> 10.244.1.2:8080\" -j KUBE-SEP-Y";
 
     fn web(port_name: &'static str, last: u8) -> Translation {
-        let address = [10, 244, 1, last].into();
+        let address = IpAddr::from([10, 244, 1, last]);
         Translation { service: "web".to_owned(), port_name, address, port: 8080 }
     }
 
@@ -197,5 +224,19 @@ mod tests {
         assert!(ProxyMode::Nftables.translates(NFT, &web("udp", 2)));
         assert!(ProxyMode::Nftables.translates(NFT, &web("tcp", 3)));
         assert!(!ProxyMode::Nftables.translates(NFT, &web("tcp", 2)));
+    }
+
+    #[test]
+    fn addresses_of_ipv6_are_written_in_three_ways() {
+        let web = Translation { address: "fd00:10::2".parse().unwrap(), ..web("tcp", 2) };
+        let iptables = "\"default/web:tcp -> [fd00:10::2]:8080\"";
+        assert!(ProxyMode::Iptables.translates(iptables, &web));
+        for rule in [
+            "dnat ip6 to numgen random mod 1 map { 0 : fd00:10::2 . 8080 }",
+            "goto endpoint-C-default/web/tcp/tcp__fd00.10..2/8080",
+        ] {
+            let chain = format!("chain service-B-default/web/tcp/tcp {{ {rule} }}");
+            assert!(ProxyMode::Nftables.translates(&chain, &web), "{rule}");
+        }
     }
 }

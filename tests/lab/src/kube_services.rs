@@ -1,7 +1,7 @@
 //! Pods, Services and EndpointSlices on the lab's API server, in place of a scheduler, kubelets
 //! and the controllers that make EndpointSlices.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub struct Backend {
     /// The name of its Pod object.
     pub pod: String,
     /// Its address; that of its node for a pod in the host's network.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The name of its node.
     pub node: String,
 }
@@ -44,7 +44,7 @@ pub enum Reach {
     Headless,
 }
 
-/// A Service to be made, for TCP and UDP.
+/// A Service to be made, for TCP and UDP, of its pods' address family.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSpec {
     /// Its name.
@@ -61,11 +61,11 @@ pub struct ServiceSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Its cluster address, unless it is headless.
-    pub cluster_ip: Option<Ipv4Addr>,
+    pub cluster_ip: Option<IpAddr>,
     /// The port on every node, TCP first, if it has one.
     pub node_ports: Option<[u16; 2]>,
     /// Where it leads.
-    pub endpoints: Vec<Ipv4Addr>,
+    pub endpoints: Vec<IpAddr>,
 }
 
 /// An endpoint that kube-proxy shall translate to.
@@ -76,7 +76,7 @@ pub struct Translation {
     /// The name of the Service's port.
     pub port_name: &'static str,
     /// The pod's address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The pod's port.
     pub port: u16,
 }
@@ -95,6 +95,10 @@ impl ServiceSpec {
         })
     }
 
+    fn is_v6(&self) -> bool {
+        self.backends.iter().any(|backend| backend.address.is_ipv6())
+    }
+
     fn object(&self) -> Value {
         let node_port = matches!(self.reach, Reach::NodePort | Reach::NodePortLocal);
         let mut spec = json!({
@@ -110,6 +114,10 @@ impl ServiceSpec {
             Reach::Cluster | Reach::NodePort => {}
             Reach::NodePortLocal => spec["externalTrafficPolicy"] = "Local".into(),
             Reach::Headless => spec["clusterIP"] = "None".into(),
+        }
+        if self.is_v6() {
+            spec["ipFamilyPolicy"] = "SingleStack".into();
+            spec["ipFamilies"] = json!(["IPv6"]);
         }
         if self.client_affinity {
             spec["sessionAffinity"] = "ClientIP".into();
@@ -131,7 +139,7 @@ impl ServiceSpec {
                 "name": format!("{}-1", self.name),
                 "labels": { "kubernetes.io/service-name": self.name },
             },
-            "addressType": "IPv4",
+            "addressType": if self.is_v6() { "IPv6" } else { "IPv4" },
             "endpoints": self.backends.iter().map(endpoint).collect::<Vec<_>>(),
             "ports": PORT_NAMES.map(|name| json!({
                 "name": name,
@@ -181,7 +189,7 @@ impl Client {
     ///
     /// # Errors
     /// When the server does not answer.
-    pub fn endpoint_addresses(&self, service: &str) -> Result<Vec<Ipv4Addr>> {
+    pub fn endpoint_addresses(&self, service: &str) -> Result<Vec<IpAddr>> {
         let selector = format!("kubernetes.io%2Fservice-name%3D{service}");
         let slices = self.list(&format!("{SLICES}?labelSelector={selector}"))?;
         let endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array()).flatten();
@@ -213,23 +221,30 @@ fn read_service(made: &Value, spec: &ServiceSpec) -> Result<Service> {
 mod tests {
     use super::*;
 
-    fn spec(reach: Reach) -> ServiceSpec {
+    fn spec(reach: Reach, address: &str) -> ServiceSpec {
         let backend =
-            Backend { pod: "b".into(), address: [10, 244, 1, 2].into(), node: "node2".into() };
+            Backend { pod: "b".into(), address: address.parse().unwrap(), node: "node2".into() };
         ServiceSpec { name: "web".into(), reach, client_affinity: false, backends: vec![backend] }
     }
 
     #[test]
     fn a_headless_service_asks_nothing_of_kube_proxy() {
-        assert_eq!(spec(Reach::Headless).translations().count(), 0);
-        assert_eq!(spec(Reach::Cluster).translations().count(), 2);
-        assert_eq!(spec(Reach::Headless).object()["spec"]["clusterIP"], "None");
+        assert_eq!(spec(Reach::Headless, "10.244.1.2").translations().count(), 0);
+        assert_eq!(spec(Reach::Cluster, "10.244.1.2").translations().count(), 2);
+        assert_eq!(spec(Reach::Headless, "10.244.1.2").object()["spec"]["clusterIP"], "None");
     }
 
     #[test]
     fn an_endpoint_knows_its_node() {
-        let slice = spec(Reach::Cluster).slice();
+        let slice = spec(Reach::Cluster, "10.244.1.2").slice();
         assert_eq!(slice["endpoints"][0]["nodeName"], "node2");
         assert_eq!(slice["metadata"]["labels"]["kubernetes.io/service-name"], "web");
+    }
+
+    #[test]
+    fn a_service_is_of_its_pods_family() {
+        let spec = spec(Reach::Cluster, "fd00:10:244::2");
+        assert_eq!(spec.object()["spec"]["ipFamilies"], json!(["IPv6"]));
+        assert_eq!(spec.slice()["addressType"], "IPv6");
     }
 }

@@ -29,6 +29,7 @@ pub mod go_tools;
 pub mod health;
 pub mod hex;
 pub mod holder;
+pub mod ipv6;
 pub mod kernel_drops;
 pub mod kernel_tables;
 pub mod kernel_vxlan;

@@ -103,7 +103,7 @@ fn check(node: &Node) -> Result<()> {
 
 fn translation(number: u16) -> Translation {
     let (service, address) = (name(number), endpoint(number));
-    Translation { service, port_name: "tcp", address, port: PORT }
+    Translation { service, port_name: "tcp", address: address.into(), port: PORT }
 }
 
 fn name(number: u16) -> String {

@@ -1,6 +1,6 @@
 //! The flags of each program. What is not named here has its upstream default.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::API_PORT;
 use super::identity::TOKENS;
@@ -9,6 +9,7 @@ use super::pki::{
     ACCOUNT_KEY, ACCOUNT_PUBLIC_KEY, API_CERTIFICATE, API_KEY, CA_CERTIFICATE, KUBELET_CERTIFICATE,
     KUBELET_KEY,
 };
+use crate::ipv6::GATEWAY6;
 use crate::wire::GATEWAY;
 
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
@@ -47,9 +48,14 @@ pub(super) fn etcd(api_servers: u16) -> Vec<String> {
 pub(super) fn api_server(index: u16, options: &Options) -> Vec<String> {
     let Options { compaction, watch_cache, .. } = options;
     let (etcd, port) = (etcd_url(index), API_PORT + index);
+    let (any, advertised): (IpAddr, IpAddr) = if options.is_ipv6_alone() {
+        (Ipv6Addr::UNSPECIFIED.into(), GATEWAY6.into())
+    } else {
+        (Ipv4Addr::UNSPECIFIED.into(), GATEWAY.into())
+    };
     let mut flags = words(&format!(
         "--etcd-servers={etcd} --etcd-compaction-interval={}s --watch-cache={watch_cache} \
-         --bind-address=0.0.0.0 --advertise-address={GATEWAY} --secure-port={port} \
+         --bind-address={any} --advertise-address={advertised} --secure-port={port} \
          --tls-cert-file={API_CERTIFICATE} --tls-private-key-file={API_KEY} \
          --client-ca-file={CA_CERTIFICATE} --token-auth-file={TOKENS} \
          --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
@@ -82,16 +88,15 @@ pub(super) fn controller_manager(
     network: &Network,
     kubeconfig: &str,
 ) -> Vec<String> {
-    let (ranges, masks) = match &network.v6 {
-        None => (network.v4.clone(), format!("--node-cidr-mask-size={}", network.v4_mask)),
-        Some(v6) => (
-            format!("{},{v6}", network.v4),
-            format!(
-                "--node-cidr-mask-size-ipv4={} --node-cidr-mask-size-ipv6={}",
-                network.v4_mask, network.v6_mask
-            ),
-        ),
+    let (v4, v6) = (network.v4_mask, network.v6_mask);
+    let masks = match (&network.v4, &network.v6) {
+        (_, None) => format!("--node-cidr-mask-size={v4}"),
+        (None, Some(_)) => format!("--node-cidr-mask-size={v6}"),
+        (Some(_), Some(_)) => {
+            format!("--node-cidr-mask-size-ipv4={v4} --node-cidr-mask-size-ipv6={v6}")
+        }
     };
+    let ranges = network.ranges();
     let which = if options.kubelets { ALL_CONTROLLERS } else { IDLE_NODES };
     words(&format!(
         "--kubeconfig={kubeconfig} --secure-port=0 --leader-elect=false \
@@ -106,7 +111,8 @@ pub(super) fn controller_manager(
 /// The range of Services: both families in a dual-stack cluster.
 fn services(network: Option<&Network>) -> &'static str {
     match network {
-        Some(Network { v6: Some(_), .. }) => "10.96.0.0/16,fd00:10:96::/112",
+        Some(Network { v4: Some(_), v6: Some(_), .. }) => "10.96.0.0/16,fd00:10:96::/112",
+        Some(Network { v4: None, v6: Some(_), .. }) => "fd00:10:96::/112",
         Some(Network { v6: None, .. }) | None => "10.96.0.0/16",
     }
 }

@@ -13,6 +13,7 @@ mod program;
 mod rbac;
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -20,6 +21,7 @@ use anyhow::{Context as _, Result};
 use self::pki::Authority;
 use self::program::Program;
 use crate::api::{Access, Client};
+use crate::ipv6::{GATEWAY6, plug_outside6};
 use crate::lab::Lab;
 use crate::paths::CONTROL;
 use crate::process::eventually;
@@ -46,6 +48,9 @@ pub struct ControlPlane {
     scheduler: Option<Program>,
     authority: Authority,
     admin: Client,
+    pod_ranges: String,
+    /// Where nodes find the API servers.
+    address: IpAddr,
     started_in: Duration,
 }
 
@@ -58,6 +63,9 @@ impl ControlPlane {
     pub fn start(_lab: &Lab, options: &Options) -> Result<Self> {
         let start = Instant::now();
         forget_the_last_one()?;
+        if options.is_ipv6_alone() {
+            plug_outside6()?;
+        }
         let authority = Authority::new()?;
         authority.write_files()?;
         identity::write_tokens(options)?;
@@ -73,6 +81,8 @@ impl ControlPlane {
             scheduler: None,
             authority,
             admin,
+            pod_ranges: options.network.clone().unwrap_or_default().ranges(),
+            address: if options.is_ipv6_alone() { GATEWAY6.into() } else { GATEWAY.into() },
             started_in: Duration::ZERO,
         };
         this.wait_ready()?;
@@ -115,6 +125,12 @@ impl ControlPlane {
         &self.admin
     }
 
+    /// The pod network's ranges, as kube-proxy's `clusterCIDR` lists them.
+    #[must_use]
+    pub fn pod_ranges(&self) -> &str {
+        &self.pod_ranges
+    }
+
     /// A user at the first API server.
     ///
     /// # Errors
@@ -151,7 +167,8 @@ impl ControlPlane {
     /// # Errors
     /// When the file cannot be written.
     pub fn kubeconfig_at(&self, index: u16, user: &User) -> Result<String> {
-        identity::write_kubeconfig(&self.access(index, user), user, index)
+        let url = url(self.address, index);
+        identity::write_kubeconfig(&Access { url, ..self.access(index, user) }, user, index)
     }
 
     /// Waits until every API server says that it is ready.
@@ -202,9 +219,13 @@ fn api_server(index: u16, options: &Options) -> Result<Program> {
     Program::start(&log, "kube-apiserver", command_lines::api_server(index, options))
 }
 
+fn url(address: IpAddr, index: u16) -> String {
+    format!("https://{}", SocketAddr::new(address, API_PORT + index))
+}
+
 fn access(authority: &Authority, user: &User, index: u16) -> Access {
     Access {
-        url: format!("https://{GATEWAY}:{}", API_PORT + index),
+        url: url(GATEWAY.into(), index),
         authority: authority.certificate().to_vec(),
         token: user.token(),
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 /// The pod network that the controller manager divides among the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// IPv4 range, for instance `10.244.0.0/16`.
-    pub v4: String,
+    /// IPv4 range, for instance `10.244.0.0/16`; `None` in a cluster of IPv6 alone.
+    pub v4: Option<String>,
     /// Prefix length of each node's part of it.
     pub v4_mask: u8,
-    /// IPv6 range of a dual-stack cluster, for instance `fd00:10:244::/56`.
+    /// IPv6 range, for instance `fd00:10:244::/56`.
     pub v6: Option<String>,
     /// Prefix length of each node's part of it.
     pub v6_mask: u8,
@@ -18,7 +18,7 @@ pub struct Network {
 impl Default for Network {
     /// flannel's own default: `10.244.0.0/16`, a /24 for each node.
     fn default() -> Self {
-        Self { v4: "10.244.0.0/16".to_owned(), v4_mask: 24, v6: None, v6_mask: 64 }
+        Self { v4: Some("10.244.0.0/16".to_owned()), v4_mask: 24, v6: None, v6_mask: 64 }
     }
 }
 
@@ -27,6 +27,19 @@ impl Network {
     #[must_use]
     pub fn dual_stack() -> Self {
         Self { v6: Some("fd00:10:244::/56".to_owned()), ..Self::default() }
+    }
+
+    /// All ranges, as kube-proxy's `clusterCIDR` lists them.
+    #[must_use]
+    pub fn ranges(&self) -> String {
+        let all = self.v4.iter().chain(&self.v6);
+        all.map(String::as_str).collect::<Vec<_>>().join(",")
+    }
+
+    /// IPv6 and nothing else.
+    #[must_use]
+    pub fn ipv6_alone() -> Self {
+        Self { v4: None, ..Self::dual_stack() }
     }
 }
 
@@ -78,6 +91,18 @@ impl Options {
     #[must_use]
     pub fn dual_stack() -> Self {
         Self { network: Some(Network::dual_stack()), ..Self::default() }
+    }
+
+    /// A cluster of IPv6 alone, its API server included.
+    #[must_use]
+    pub fn ipv6_alone() -> Self {
+        Self { network: Some(Network::ipv6_alone()), ..Self::default() }
+    }
+
+    /// Whether the nodes reach the API server over IPv6.
+    #[must_use]
+    pub(super) fn is_ipv6_alone(&self) -> bool {
+        self.network.as_ref().is_some_and(|network| network.v4.is_none())
     }
 
     /// With two API servers on one etcd.

@@ -9,6 +9,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _,
 };
 
+use crate::ipv6::GATEWAY6;
 use crate::wire::GATEWAY;
 
 /// What signed the API server's certificate.
@@ -67,7 +68,7 @@ impl Authority {
 
     pub(super) fn write_files(&self) -> Result<()> {
         let mut names: Vec<_> = API_NAMES.map(str::to_owned).to_vec();
-        names.push(GATEWAY.to_string());
+        names.extend([GATEWAY.to_string(), GATEWAY6.to_string()]);
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = common_name("kube-apiserver");
         let key = KeyPair::generate()?;

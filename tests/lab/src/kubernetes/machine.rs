@@ -131,7 +131,7 @@ impl KubeletNode {
     pub fn start_kube_proxy(&mut self, plane: &ControlPlane, mode: ProxyMode) -> Result<()> {
         self.kube_proxy = None;
         let kubeconfig = plane.kubeconfig(&kube_proxy::user())?;
-        let config = kube_proxy::write_config(&self.node, mode, &kubeconfig)?;
+        let config = kube_proxy::write_config(&self.node, mode, &kubeconfig, plane.pod_ranges())?;
         let arguments = vec![format!("--config={config}")];
         self.kube_proxy = Some(Daemon::start(&self.node, "kube-proxy", arguments)?);
         Ok(())

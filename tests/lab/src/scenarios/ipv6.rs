@@ -1,6 +1,10 @@
 //! IPv6 pods on a dual-stack cluster: with each other, with the real flannel's, and what they
 //! must not say.
 
+mod alone;
+mod takeover;
+mod translated;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,6 +14,7 @@ use crate::control_plane::{ControlPlane, Options, User};
 use crate::counters::Counts;
 use crate::flannel::{FlannelNode, prepare};
 use crate::frames::ethernet;
+use crate::ipv6;
 use crate::kube_cluster::{KubeMember, register};
 use crate::lab::Lab;
 use crate::node::{NET_CONF, Node};
@@ -34,31 +39,54 @@ pub(super) static SCENARIOS: &[Entry] = &[
     Entry::new("ipv6::beside_flannel", beside_flannel).within(120).with_tools(),
     Entry::new("ipv6::what_pods_must_not_send", refusals).within(90).with_tools(),
     Entry::new("ipv6::pods_come_and_go", lifecycle).within(90).with_tools(),
+    Entry::new("ipv6::without_ipv4_all_pairs_on_an_offloaded_wire", |s| {
+        alone::all(s, Wire::Offloaded)
+    })
+    .within(120)
+    .with_tools(),
+    Entry::new("ipv6::without_ipv4_all_pairs_on_a_framed_wire", |s| alone::all(s, Wire::Framed))
+        .within(120)
+        .with_tools(),
+    Entry::new("ipv6::without_ipv4_all_pairs_without_checksum_offload", |s| {
+        alone::all(s, Wire::FramedNoChecksums)
+    })
+    .within(120)
+    .with_tools(),
+    Entry::new("ipv6::without_ipv4_beside_flannel", alone::beside_flannel).within(120).with_tools(),
+    Entry::new("ipv6::without_ipv4_what_is_deleted_comes_back", alone::repairs)
+        .within(120)
+        .with_tools(),
+    Entry::new("ipv6::taken_over_from_flannel", takeover::both_families).within(120).with_tools(),
+    Entry::new("ipv6::a_reused_tuple_is_translated_again", translated::reused_tuples)
+        .within(120)
+        .with_tools(),
+    Entry::new("ipv6::a_thousand_translations_beside_the_fast_path", translated::thousand)
+        .within(120)
+        .with_tools(),
+    Entry::new("ipv6::only_what_leaves_the_pod_network_is_masqueraded", translated::masquerade)
+        .within(90)
+        .with_tools(),
 ];
 
 const DUAL: &str = r#"{"Network":"10.244.0.0/16","IPv6Network":"fd00:10:244::/56","EnableIPv6":true,"FastPath":"on","Backend":{"Type":"vxlan","VNI":1,"Port":8472}}"#;
 /// What flannel reads: it knows no fast path.
 const FLANNELS: &str = r#"{"Network":"10.244.0.0/16","IPv6Network":"fd00:10:244::/56","EnableIPv6":true,"EnableNFTables":false,"Backend":{"Type":"vxlan","VNI":1,"Port":8472}}"#;
 
-/// The IPv6 address of a node on the wire, by its IPv4 address.
+/// The IPv6 address of a node on the wire.
 fn address6(node: &Node) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, u16::from(node.address().octets()[3]))
+    ipv6::address6(node.address())
 }
 
 fn dual_node(lab: &Lab, net_conf: &str) -> Result<Node> {
     let node = lab.node()?;
-    node.run(&format!("ip -6 address add {}/64 dev eth0 nodad", address6(&node)))?;
+    ipv6::plug6(&node, node.address())?;
     node.write(NET_CONF, net_conf)?;
     Ok(node)
 }
 
 /// The global IPv6 address of a pod.
 fn pod6(pod: &Pod) -> Result<IpAddr> {
-    let shown = pod.run("ip -6 -o address show dev eth0 scope global")?;
-    let address = shown.split_whitespace().skip_while(|word| *word != "inet6").nth(1);
-    let address = address.and_then(|net| net.split('/').next());
-    let address = address.with_context(|| format!("{} has no IPv6: {shown}", pod.label()))?;
-    Ok(address.parse()?)
+    ipv6::pod_address6(pod).map(IpAddr::V6)
 }
 
 /// Servers on IPv6.
@@ -82,11 +110,16 @@ struct Ground {
 
 impl Ground {
     fn new(lab: &Lab, nodes: usize, pods: usize) -> Result<Self> {
+        Self::with_flags(lab, nodes, pods, &[])
+    }
+
+    fn with_flags(lab: &Lab, nodes: usize, pods: usize, flags: &[&str]) -> Result<Self> {
         let plane = ControlPlane::start(lab, &Options::dual_stack())?;
         let mut ours = Vec::new();
         let mut all = Vec::new();
         for _ in 0..nodes {
-            let mut member = KubeMember::new(&plane, dual_node(lab, DUAL)?)?;
+            let mut member = KubeMember::without_agent(&plane, dual_node(lab, DUAL)?)?;
+            member.start_agent(flags)?;
             for name in ["a", "b"].iter().take(pods) {
                 all.push(member.add_pod(name)?);
             }

@@ -41,7 +41,7 @@ const STATE: &str = "/run/flannel/tartan.json";
 fn five_thousand(scenario: &mut Scenario) -> Result<()> {
     let lab = scenario.lab(Wire::Offloaded)?;
     let flags = ["--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"];
-    let network = Network { v4: NETWORK.to_owned(), ..Network::default() };
+    let network = Network { v4: Some(NETWORK.to_owned()), ..Network::default() };
     let options = Options {
         network: Some(network),
         api_server_flags: flags.map(str::to_owned).to_vec(),

@@ -12,16 +12,24 @@ use anyhow::{Result, ensure};
 
 use self::flows::FLOWS;
 use self::outcome::Outcome;
-use self::side::Side;
+use self::side::{Family, Side};
 use self::table::Column;
 use crate::control_plane::{ControlPlane, Options};
+use crate::ipv6::{plug_outside6, plug6};
 use crate::kube_proxy::{self, ProxyMode};
-use crate::lab::Lab;
+use crate::lab::{Lab, Outsider};
 use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] = &[
-    Entry::new("kube_services::every_kind_as_under_flannel", every_kind).within(240).with_tools(),
+    Entry::new("kube_services::every_kind_as_under_flannel", |s| every_kind(s, Family::V4))
+        .within(240)
+        .with_tools(),
+    Entry::new("kube_services::every_kind_over_ipv6_as_under_flannel", |s| {
+        every_kind(s, Family::V6)
+    })
+    .within(240)
+    .with_tools(),
     Entry::new("kube_services::ten_thousand_connections_while_the_agent_restarts", ten_thousand)
         .within(180)
         .with_tools(),
@@ -30,18 +38,31 @@ pub(super) static SCENARIOS: &[Entry] = &[
 /// `FastPath`, as the columns of the table have it.
 const FAST_PATHS: [&str; 4] = ["on", "auto", "after-accept", "off"];
 
-fn plane(scenario: &mut Scenario) -> Result<(Lab, ControlPlane)> {
+fn plane(scenario: &mut Scenario, family: Family) -> Result<(Lab, ControlPlane)> {
     let lab = scenario.lab(Wire::Offloaded)?;
-    let options = Options { users: vec![kube_proxy::user()], ..Options::default() };
-    let plane = ControlPlane::start(&lab, &options)?;
+    let options = match family {
+        Family::V4 => Options::default(),
+        Family::V6 => Options::dual_stack(),
+    };
+    let plane = ControlPlane::start(&lab, &Options { users: vec![kube_proxy::user()], ..options })?;
     Ok((lab, plane))
 }
 
-fn every_kind(scenario: &mut Scenario) -> Result<()> {
-    let (lab, plane) = plane(scenario)?;
-    let outside = lab.outsider("client")?;
-    let mut tartan = Side::tartan(&lab, &plane, &outside)?;
-    let flannel = Side::flannel(&lab, &plane, &outside)?;
+/// A machine on the wire, of both families where IPv6 is asked about.
+fn outside(lab: &Lab, family: Family) -> Result<Outsider> {
+    let host = lab.outsider("client")?;
+    if family == Family::V6 {
+        plug_outside6()?;
+        plug6(&host, host.address())?;
+    }
+    Ok(host)
+}
+
+fn every_kind(scenario: &mut Scenario, family: Family) -> Result<()> {
+    let (lab, plane) = plane(scenario, family)?;
+    let outside = outside(&lab, family)?;
+    let mut tartan = Side::tartan(&lab, &plane, &outside, family)?;
+    let flannel = Side::flannel(&lab, &plane, &outside, family)?;
     let (mut columns, mut references) = (Vec::new(), Vec::new());
     for mode in ProxyMode::ALL {
         let _proxies = [tartan.proxies(&plane, mode)?, flannel.proxies(&plane, mode)?];
@@ -53,7 +74,7 @@ fn every_kind(scenario: &mut Scenario) -> Result<()> {
         }
     }
     judge(scenario, &columns, &references)?;
-    table::settle(&table::render(&columns, &references)?)
+    table::settle(family, &table::render(family, &columns, &references)?)
 }
 
 fn column(
@@ -94,8 +115,8 @@ fn judge(scenario: &Scenario, columns: &[Column], references: &[Column]) -> Resu
 }
 
 fn ten_thousand(scenario: &mut Scenario) -> Result<()> {
-    let (lab, plane) = plane(scenario)?;
-    let outside = lab.outsider("client")?;
-    let mut side = Side::tartan(&lab, &plane, &outside)?;
+    let (lab, plane) = plane(scenario, Family::V4)?;
+    let outside = outside(&lab, Family::V4)?;
+    let mut side = Side::tartan(&lab, &plane, &outside, Family::V4)?;
     restarts::run(scenario, &mut side, &plane)
 }

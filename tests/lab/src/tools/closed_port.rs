@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::setup::ready;
+use super::setup::{any, ready};
 
 /// An answer, or a refusal, that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub struct ClosedPortReport {
 
 /// Exchanges a few datagrams, says that it is ready, then sends until the port is closed.
 pub(super) fn run(args: &Args) -> Result<ClosedPortReport> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = UdpSocket::bind(any(args.to))?;
     socket.connect(args.to)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut answer = [0; 16];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::setup::ready;
+use super::setup::{any, ready};
 
 /// An answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ fn over_tcp(to: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 fn over_udp(to: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = UdpSocket::bind(any(to))?;
     socket.connect(to)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(question)?;

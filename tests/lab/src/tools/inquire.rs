@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Error, ErrorKind, Result as IoResult, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::setup::ready;
+use super::setup::{any, ready};
 use super::witness::Testimony;
 
 /// After so many failures the rest is not tried: nothing more would be learned.
@@ -89,11 +89,7 @@ fn over_tcp(to: SocketAddr, patience: Duration) -> IoResult<Vec<u8>> {
 }
 
 fn over_udp(to: SocketAddr, patience: Duration) -> IoResult<Vec<u8>> {
-    let any: SocketAddr = match to {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
+    let socket = UdpSocket::bind(any(to))?;
     socket.connect(to)?;
     socket.set_read_timeout(Some(patience))?;
     socket.send(QUESTION)?;

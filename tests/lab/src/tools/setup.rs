@@ -1,6 +1,7 @@
 //! What every tool does first: catch SIGTERM, pin itself, say `ready`.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -43,4 +44,12 @@ pub(super) fn pin(cpu: Option<usize>) -> Result<()> {
 pub(super) fn ready() -> Result<()> {
     println!("ready");
     Ok(std::io::stdout().flush()?)
+}
+
+/// Where a socket is bound that is to talk to `to`: any address of its family, any port.
+pub(super) fn any(to: SocketAddr) -> SocketAddr {
+    match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }

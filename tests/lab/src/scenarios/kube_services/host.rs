@@ -1,12 +1,13 @@
 //! The hosts that take part, by role: clients, servers, and the addresses that a packet may carry.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use super::side::Side;
+use super::side::{Family, Side};
+use crate::ipv6::address6;
 use crate::process::Place;
 
 /// A role; each side has one host for each.
@@ -63,13 +64,22 @@ impl Host {
         })
     }
 
-    /// Its own address.
-    pub(super) fn address(self, side: &Side) -> Result<Ipv4Addr> {
-        match self {
-            Self::Client | Self::Near | Self::Far | Self::Published => side.pod(self)?.address(),
-            Self::Node1 => Ok(side.nodes[0].address()),
-            Self::Node2 => Ok(side.nodes[1].address()),
-            Self::Outside => Ok(side.outside.address()),
+    /// Its own address, of the family that is asked about.
+    pub(super) fn address(self, side: &Side) -> Result<IpAddr> {
+        let on_the_wire = |address| match side.family {
+            Family::V4 => IpAddr::V4(address),
+            Family::V6 => IpAddr::V6(address6(address)),
+        };
+        match (self, side.family) {
+            (Self::Client | Self::Near | Self::Far | Self::Published, Family::V4) => {
+                side.pod(self)?.address().map(IpAddr::V4)
+            }
+            (Self::Client | Self::Near | Self::Far | Self::Published, Family::V6) => {
+                side.address6(self).map(IpAddr::V6)
+            }
+            (Self::Node1, _) => Ok(on_the_wire(side.nodes[0].address())),
+            (Self::Node2, _) => Ok(on_the_wire(side.nodes[1].address())),
+            (Self::Outside, _) => Ok(on_the_wire(side.outside.address())),
         }
     }
 
@@ -100,13 +110,14 @@ impl Source {
     pub(super) fn of(side: &Side, from: Host, seen: IpAddr) -> Result<Self> {
         for (index, pod) in [Host::Client, Host::Far].into_iter().enumerate() {
             let (pods, number) = (subnet(side, pod)?, index + 1);
-            if side.nodes[index].address() == seen {
+            let node = [Host::Node1, Host::Node2][index];
+            if node.address(side)? == seen {
                 return Ok(Self::Uplink(number));
             }
             if pods.network() == seen {
                 return Ok(Self::Tunnel(number));
             }
-            if pods.hosts().next().is_some_and(|gateway| gateway == seen) {
+            if gateway(pods) == seen {
                 return Ok(Self::Gateway(number));
             }
         }
@@ -127,7 +138,17 @@ impl fmt::Display for Source {
 }
 
 /// The part of the pod network of a pod's node.
-fn subnet(side: &Side, pod: Host) -> Result<Ipv4Net> {
-    let net = Ipv4Net::new(pod.address(side)?, 24).context("a /24 for each node")?;
+fn subnet(side: &Side, pod: Host) -> Result<IpNet> {
+    let address = pod.address(side)?;
+    let length = if address.is_ipv4() { 24 } else { 64 };
+    let net = IpNet::new(address, length).context("a /24 or a /64 for each node")?;
     Ok(net.trunc())
+}
+
+/// The first address after the network's own.
+fn gateway(pods: IpNet) -> IpAddr {
+    match pods.network() {
+        IpAddr::V4(first) => IpAddr::V4((first.to_bits() | 1).into()),
+        IpAddr::V6(first) => IpAddr::V6((first.to_bits() | 1).into()),
+    }
 }

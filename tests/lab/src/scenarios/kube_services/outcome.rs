@@ -1,7 +1,7 @@
 //! What became of one row on one side: who answered, having seen which source.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
@@ -54,7 +54,7 @@ impl Flow {
     }
 
     fn addresses(&self, side: &Side, plane: &ControlPlane) -> Result<Vec<SocketAddr>> {
-        let at = |address: Ipv4Addr, port: u16| SocketAddr::new(address.into(), port);
+        let at = |address: IpAddr, port: u16| SocketAddr::new(address, port);
         Ok(match self.to {
             Target::Cluster(name) => {
                 let address = side.service(name)?.cluster_ip.context("no cluster address")?;
@@ -70,7 +70,7 @@ impl Flow {
                 addresses.into_iter().map(|address| at(address, BACKEND_PORT)).collect()
             }
             Target::Direct(Host::Outside) => {
-                vec![at(side.outside.address(), side.outside_port())]
+                vec![at(Host::Outside.address(side)?, side.outside_port())]
             }
             Target::Direct(host) => vec![at(host.address(side)?, BACKEND_PORT)],
         })

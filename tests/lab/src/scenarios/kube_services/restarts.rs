@@ -13,7 +13,7 @@ use crate::counters::Counts;
 use crate::kube_proxy::ProxyMode;
 use crate::kube_services::SERVICE_PORT;
 use crate::scenario::Scenario;
-use crate::traffic::{self, ECHO_PORT, InquireReport, RrReport, Running};
+use crate::traffic::{ECHO_PORT, EchoReport, InquireReport, RrReport, Running};
 
 /// Who connects to which Service.
 const CLIENTS: [(Host, &str); 4] =
@@ -28,7 +28,7 @@ const RESTARTS: u64 = 20;
 pub(super) fn run(scenario: &Scenario, side: &mut Side, plane: &ControlPlane) -> Result<()> {
     let _proxies = side.proxies(plane, ProxyMode::Iptables)?;
     let (mut made, mut direct) = (0, 0);
-    let _echo = traffic::echo(side.pod(Host::Far)?, None)?;
+    let _echo = echo(side)?;
     let before = side.nodes[0].paths()?;
     let start = Instant::now();
     for round in 0..RESTARTS {
@@ -55,7 +55,7 @@ pub(super) fn run(scenario: &Scenario, side: &mut Side, plane: &ControlPlane) ->
 
 fn connect(side: &Side, from: Host, service: &str) -> Result<Running<InquireReport>> {
     let address = side.service(service)?.cluster_ip.context("no cluster address")?;
-    let to = SocketAddr::new(address.into(), SERVICE_PORT);
+    let to = SocketAddr::new(address, SERVICE_PORT);
     let line = format!("inquire --to {to} --count {CONNECTIONS} --seconds {ROUND_SECONDS}");
     Running::start(from.place(side)?, &line, "")
 }
@@ -73,7 +73,7 @@ struct Beside([Running<RrReport>; 2]);
 
 impl Beside {
     fn start(side: &Side) -> Result<Self> {
-        let to = SocketAddr::new(Host::Far.address(side)?.into(), ECHO_PORT);
+        let to = SocketAddr::new(Host::Far.address(side)?, ECHO_PORT);
         let start = |over: &str| {
             let line =
                 format!("rr --to {to} --over {over} --seconds {ROUND_SECONDS} --pause-us 1000");
@@ -100,9 +100,14 @@ fn went_fast(added: &Counts, round_trips: u64) -> Result<()> {
     Ok(())
 }
 
+/// An echo server of both families in the pod of the other node.
+fn echo(side: &Side) -> Result<Running<EchoReport>> {
+    Running::start(side.pod(Host::Far)?, "echo --bind ::", "")
+}
+
 /// Whether a direct flow goes fast as this mode promises.
 pub(super) fn goes_fast(side: &Side, fast: bool) -> Result<()> {
-    let _echo = traffic::echo(side.pod(Host::Far)?, None)?;
+    let _echo = echo(side)?;
     let before = side.nodes[0].paths()?;
     let round_trips = Beside::start(side)?.finish()?;
     let added = side.nodes[0].paths()?.since(&before);

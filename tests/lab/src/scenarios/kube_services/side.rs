@@ -1,32 +1,47 @@
 //! Two nodes of one pod network with what runs on them: the same under Tartan and under flannel.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::host::Host;
-use crate::control_plane::ControlPlane;
-use crate::flannel::{FLANNEL_CONFLIST, FlannelNode, install};
+use crate::control_plane::{ControlPlane, User};
+use crate::flannel::{FLANNEL_CONFLIST, FlannelNode, install, prepare};
 use crate::go_tools;
-use crate::kube_cluster::{KubeMember, flannel_node};
+use crate::ipv6::{address6, plug6, pod_address6};
+use crate::kube_cluster::{KubeMember, register};
 use crate::kube_proxy::{KubeProxy, ProxyMode};
 use crate::kube_services::{BACKEND_PORT, Backend, Reach, Service, ServiceSpec, Translation};
 use crate::lab::{Lab, Outsider};
 use crate::node::{CONFLIST, NET_CONF, Node};
 use crate::pod::Pod;
-use crate::process::{Place as _, checked};
+use crate::process::{Place as _, checked, eventually};
 use crate::traffic::Running;
 
 /// The port of its node that the pod `published` has.
 pub(super) const HOST_PORT: u16 = 8088;
+
+/// flannel's own configuration of both families.
+const FLANNEL_DUAL: &str = r#"{"Network":"10.244.0.0/16","IPv6Network":"fd00:10:244::/56","EnableIPv6":true,"EnableNFTables":false,"Backend":{"Type":"vxlan","VNI":1,"Port":8472}}"#;
 
 /// Ours, with the plugin that makes host ports after it.
 const TARTAN_CONFLIST: &str = r#"{"name":"cbr0","cniVersion":"1.0.0","plugins":[{"type":"tartan-cni"},{"type":"portmap","capabilities":{"portMappings":true}}]}"#;
 
 /// flannel's flag, for both.
 pub(super) const FLAGS: &[&str] = &["--ip-masq"];
+
+/// Which addresses are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// IPv4, on nodes that have nothing else.
+    V4,
+    /// IPv6, on nodes of both families.
+    V6,
+}
 
 /// Who runs the pod network.
 pub(super) enum Agents {
@@ -40,8 +55,10 @@ pub(super) enum Agents {
 pub(super) struct Side {
     pub(super) nodes: [Node; 2],
     pub(super) outside: Outsider,
+    pub(super) family: Family,
     agents: Agents,
     pods: BTreeMap<&'static str, Pod>,
+    addresses6: BTreeMap<&'static str, Ipv6Addr>,
     specs: Vec<ServiceSpec>,
     services: BTreeMap<&'static str, Service>,
     prefix: &'static str,
@@ -50,42 +67,69 @@ pub(super) struct Side {
 
 impl Side {
     /// Two nodes under Tartan.
-    pub(super) fn tartan(lab: &Lab, plane: &ControlPlane, outside: &Outsider) -> Result<Self> {
+    pub(super) fn tartan(
+        lab: &Lab,
+        plane: &ControlPlane,
+        outside: &Outsider,
+        family: Family,
+    ) -> Result<Self> {
         let nodes: [Node; 2] = lab.nodes()?;
         let mut members = Vec::new();
         for node in &nodes {
-            node.write(NET_CONF, &net_conf("auto"))?;
+            node.write(NET_CONF, &net_conf(family, "auto"))?;
+            family.prepare(node)?;
             let mut member = KubeMember::without_agent(plane, node.clone())?;
+            family.publish(plane, node)?;
             install(node, "portmap", &go_tools::path("portmap")?)?;
             node.write(CONFLIST, TARTAN_CONFLIST)?;
             member.start_agent(FLAGS)?;
             members.push(member);
         }
-        Self::new("tartan", nodes, outside, Agents::Tartan(members), plane)
+        Self::new(family, nodes, outside, Agents::Tartan(members), plane)
     }
 
     /// Two nodes under flannel.
-    pub(super) fn flannel(lab: &Lab, plane: &ControlPlane, outside: &Outsider) -> Result<Self> {
+    pub(super) fn flannel(
+        lab: &Lab,
+        plane: &ControlPlane,
+        outside: &Outsider,
+        family: Family,
+    ) -> Result<Self> {
         let nodes: [Node; 2] = lab.nodes()?;
-        let agents = nodes.iter().map(|node| flannel_node(plane, node)).collect::<Result<_>>()?;
+        let mut agents = Vec::new();
         for node in &nodes {
+            prepare(node)?;
+            family.prepare(node)?;
+            if family == Family::V6 {
+                node.write(NET_CONF, FLANNEL_DUAL)?;
+            }
+            register(plane, node)?;
+            family.publish(plane, node)?;
+            let kubeconfig = plane.kubeconfig(&User::agent(node.name()))?;
+            agents.push(FlannelNode::start_prepared(node, &kubeconfig)?);
             ensure!(node.read(CONFLIST)? == FLANNEL_CONFLIST, "not flannel's own chain");
         }
-        Self::new("flannel", nodes, outside, Agents::Flannel { _agents: agents }, plane)
+        Self::new(family, nodes, outside, Agents::Flannel { _agents: agents }, plane)
     }
 
     fn new(
-        prefix: &'static str,
+        family: Family,
         nodes: [Node; 2],
         outside: &Outsider,
         agents: Agents,
         plane: &ControlPlane,
     ) -> Result<Self> {
+        let prefix = match agents {
+            Agents::Tartan(_) => "tartan",
+            Agents::Flannel { .. } => "flannel",
+        };
         let mut this = Self {
             nodes,
             outside: outside.clone(),
+            family,
             agents,
             pods: BTreeMap::new(),
+            addresses6: BTreeMap::new(),
             specs: Vec::new(),
             services: BTreeMap::new(),
             prefix,
@@ -95,6 +139,9 @@ impl Side {
             let node = &this.nodes[usize::from(host == Host::Far)];
             let pod = node.pod(host.name())?;
             attach(&pod, host == Host::Published)?;
+            if family == Family::V6 {
+                this.addresses6.insert(host.name(), settled6(&pod)?);
+            }
             this.pods.insert(host.name(), pod);
         }
         this.publish_pods(plane)?;
@@ -107,7 +154,7 @@ impl Side {
         let (name, address) = (host.name(), host.address(self)?);
         // The machine outside serves both sides.
         let port = if host == Host::Outside { self.outside_port() } else { BACKEND_PORT };
-        let line = format!("witness --name {name} --bind {address}:{port}");
+        let line = format!("witness --name {name} --bind {}", SocketAddr::new(address, port));
         Running::start(host.place(self)?, &line, "")
     }
 
@@ -165,6 +212,11 @@ impl Side {
         self.pods.get(host.name()).with_context(|| format!("{host:?} is no pod"))
     }
 
+    pub(super) fn address6(&self, host: Host) -> Result<Ipv6Addr> {
+        let address = self.addresses6.get(host.name()).copied();
+        address.with_context(|| format!("{host:?} is no pod of both families"))
+    }
+
     pub(super) fn service(&self, name: &str) -> Result<&Service> {
         self.services.get(name).with_context(|| format!("no Service {name}"))
     }
@@ -204,23 +256,64 @@ impl Side {
 
     /// Ends the agents, changes `FastPath` and starts them again.
     pub(super) fn set_fast_path(&mut self, mode: &str) -> Result<()> {
+        let conf = net_conf(self.family, mode);
         for member in self.members()? {
             member.stop_agent(Signal::SIGTERM)?;
-            member.node.write(NET_CONF, &net_conf(mode))?;
+            member.node.write(NET_CONF, &conf)?;
             member.start_agent(FLAGS)?;
         }
         Ok(())
     }
 }
 
+impl Family {
+    /// What an administrator gives a node of this family, its machine's settings included.
+    fn prepare(self, node: &Node) -> Result<()> {
+        match self {
+            Self::V4 => Ok(()),
+            Self::V6 => {
+                plug6(node, node.address())?;
+                node.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+                node.sysctl("net.bridge.bridge-nf-call-ip6tables", "1")
+            }
+        }
+    }
+
+    /// What the kubelet says of the node's addresses, once its Node object is there.
+    fn publish(self, plane: &ControlPlane, node: &Node) -> Result<()> {
+        let address = node.address();
+        match self {
+            Self::V4 => Ok(()),
+            Self::V6 => plane
+                .admin()
+                .set_node_addresses(node.name(), &[address.into(), address6(address).into()]),
+        }
+    }
+}
+
+/// A pod's IPv6 address, once the pod can use it: flannel's bridge looks for duplicates of its own
+/// address first.
+fn settled6(pod: &Pod) -> Result<Ipv6Addr> {
+    let node = address6(pod.node().address());
+    let what = format!("{} reaches its node over IPv6", pod.label());
+    eventually(&what, Duration::from_secs(10), || {
+        pod.succeeds(&format!("ping -n -c 1 -W 1 {node}"))
+    })?;
+    pod_address6(pod)
+}
+
 /// flannel's, with one more key.
-fn net_conf(fast_path: &str) -> String {
-    json!({
+fn net_conf(family: Family, fast_path: &str) -> String {
+    let mut conf = json!({
         "Network": "10.244.0.0/16",
         "FastPath": fast_path,
         "Backend": { "Type": "vxlan", "VNI": 1, "Port": 8472 },
-    })
-    .to_string()
+    });
+    if family == Family::V6 {
+        conf["EnableIPv6"] = true.into();
+        conf["IPv6Network"] = "fd00:10:244::/56".into();
+    }
+    conf.to_string()
 }
 
 /// Connects a pod by the node's whole chain, as a container runtime does: `hostPort` comes to the
