@@ -194,13 +194,17 @@ fn uplink_ingress<M: Maps6>(
             forward(frame, pod.host_mac, pod.pod_mac, tos, true);
             (Verdict::ToPod, Some(Path::UplinkPodFast))
         }
-        UplinkIngress::LinkPod(pod) | UplinkIngress::BarePod(pod) => {
+        UplinkIngress::LinkPod(pod) => {
             forward(frame, pod.host_mac, pod.pod_mac, None, true);
             (Verdict::ToPod, Some(Path::LinkPodFast))
         }
+        UplinkIngress::BarePod(pod) => {
+            forward(frame, pod.host_mac, pod.pod_mac, None, true);
+            (Verdict::ToPod, Some(Path::UplinkPodFast))
+        }
         UplinkIngress::BareStack(_) => {
             forward(frame, Mac::default(), config.vtep_mac, None, false);
-            Verdict::ToStack
+            (Verdict::ToStack, Some(Path::UplinkToStack))
         }
         UplinkIngress::Stack(_, tos) => {
             frame.drain(ETH_LEN..OUTER_LEN);
