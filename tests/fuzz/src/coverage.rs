@@ -5,6 +5,7 @@
 //! of SanitizerCoverage names them); without instrumentation nobody calls them. They must contain no
 //! comparison themselves: this crate is instrumented, too.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 static START: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
@@ -131,6 +132,7 @@ impl Counters {
         let count = COMPARISONS.load(Ordering::Relaxed).min(REMEMBERED);
         let pairs = COMPARED.iter().take(count);
         let pairs = pairs.map(|[a, b]| (a.load(Ordering::Relaxed), b.load(Ordering::Relaxed)));
-        pairs.filter(|(a, b)| a != b).collect()
+        let different: BTreeSet<_> = pairs.filter(|(a, b)| a != b).collect();
+        different.into_iter().collect()
     }
 }

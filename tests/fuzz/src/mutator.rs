@@ -39,7 +39,10 @@ pub(crate) fn mutate(
     for _ in 0..=rng.below(4) {
         let at = rng.below(input.len());
         match rng.below(12) {
-            0 | 1 if !compared.is_empty() => satisfy(input, compared[rng.below(compared.len())]),
+            0 | 1 if !compared.is_empty() => {
+                let pair = compared[rng.below(compared.len())];
+                satisfy(rng, input, pair);
+            }
             0..=3 => set(input, at, |byte| byte ^ 1 << (at % 8)),
             4 => {
                 let value = rng.byte();
@@ -85,7 +88,7 @@ fn splice(rng: &mut Rng, input: &mut [u8], others: &[Vec<u8>]) {
 
 /// Makes a comparison come true: writes one operand where the other stands, in either order of
 /// its bytes.
-fn satisfy(input: &mut [u8], (one, other): (u64, u64)) {
+fn satisfy(rng: &mut Rng, input: &mut [u8], (one, other): (u64, u64)) {
     for (from, to) in [(one, other), (other, one)] {
         let size = if from > 0xffff_ffff {
             8
@@ -99,17 +102,17 @@ fn satisfy(input: &mut [u8], (one, other): (u64, u64)) {
             let (mut old_be, mut new_be) = (old.to_vec(), new.to_vec());
             old_be.reverse();
             new_be.reverse();
-            if replace(input, old, new) || replace(input, &old_be, &new_be) {
+            if replace(rng, input, old, new) || replace(rng, input, &old_be, &new_be) {
                 return;
             }
         }
     }
 }
 
-fn replace(input: &mut [u8], old: &[u8], new: &[u8]) -> bool {
-    let Some(at) = input.windows(old.len()).position(|window| window == old) else {
-        return false;
-    };
+/// At one of the places where it stands.
+fn replace(rng: &mut Rng, input: &mut [u8], old: &[u8], new: &[u8]) -> bool {
+    let windows = || input.windows(old.len()).enumerate().filter(|(_, window)| *window == old);
+    let Some((at, _)) = windows().nth(rng.below(windows().count())) else { return false };
     input[at..at + new.len()].copy_from_slice(new);
     true
 }
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn a_comparison_is_made_true() {
         let mut input = vec![9, 9, 0x12, 0x34, 9];
-        satisfy(&mut input, (0x1234, 0xabcd));
+        satisfy(&mut Rng(1), &mut input, (0x1234, 0xabcd));
         assert_eq!(input, [9, 9, 0xab, 0xcd, 9]);
     }
 

@@ -44,14 +44,16 @@ pub fn search(
     // The shortest first: what is kept is small.
     start.sort_by_key(Vec::len);
     let mut start = start.into_iter();
-    let mut compared = Vec::new();
+    // What the code compared when it saw each input that was kept.
+    let mut compared: Vec<Vec<(u64, u64)>> = Vec::new();
     let begun = Instant::now();
     // The clock is asked now and then only.
     while !report.inputs.is_multiple_of(64) || start.len() > 0 || begun.elapsed() < budget {
         let input = start.next().unwrap_or_else(|| {
-            let mut input =
-                report.kept.get(rng.below(report.kept.len())).cloned().unwrap_or_default();
-            mutate(&mut rng, &mut input, &report.kept, &compared);
+            let parent = rng.below(report.kept.len());
+            let mut input = report.kept.get(parent).cloned().unwrap_or_default();
+            let compared = compared.get(parent).map_or(&[][..], Vec::as_slice);
+            mutate(&mut rng, &mut input, &report.kept, compared);
             input
         });
         report.inputs += 1;
@@ -60,9 +62,10 @@ pub fn search(
             report.broken = Some((input, what));
             break;
         }
-        compared = counters.unequal();
+        let unequal = counters.unequal();
         if counters.is_new() {
             report.kept.push(input);
+            compared.push(unequal);
         }
     }
     report.edges = (counters.taken(), counters.edges());
