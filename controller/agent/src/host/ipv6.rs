@@ -184,7 +184,12 @@ impl Host {
     }
 }
 
+/// The pod and the interface that a route leads to. The kernel's own routes lead to the addresses
+/// of this node, such as the gateway's on every pod's link.
 fn host_route(message: &RouteMessage) -> Option<(Ipv6Addr, u32)> {
+    if message.header.protocol == RouteProtocol::Kernel {
+        return None;
+    }
     match Ends::read(message).single()? {
         (IpAddr::V6(address), ifindex) => Some((address, ifindex)),
         (IpAddr::V4(_), _) => None,

@@ -12,6 +12,7 @@ use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use netlink_packet_route::route::RouteProtocol;
 use tartan_common::Mac;
 use tartan_common::abi::PodEntry;
 
@@ -39,7 +40,9 @@ impl Host {
             IpNet::V6(_) => self.routes6().await?,
         };
         let to_it = |route: &(IpAddr, u32)| route.1 == link.ifindex && subnet.contains(&route.0);
-        let mut ends = routes.iter().filter_map(|route| Ends::read(route).single());
+        // The kernel's own routes lead to this node's addresses, the gateway's among them.
+        let made = routes.iter().filter(|route| route.header.protocol != RouteProtocol::Kernel);
+        let mut ends = made.filter_map(|route| Ends::read(route).single());
         let Some((address, ifindex)) = ends.find(to_it) else {
             return Ok(None);
         };

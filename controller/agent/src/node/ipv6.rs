@@ -93,7 +93,10 @@ impl<S: LeaseStore> Node<S> {
         };
         let mut pods: BTreeMap<Ipv6Addr, u32> = BTreeMap::new();
         for (address, pod) in table.entries()? {
-            if alive.contains_key(&pod.ifindex) {
+            if address == gateway6(network.subnet) {
+                // An earlier agent took the gateway on a pod's link for the pod.
+                table.remove_stale(address, &pod)?;
+            } else if alive.contains_key(&pod.ifindex) {
                 pods.insert(address, pod.ifindex);
             } else if !is_there(pod.ifindex) && table.remove_stale(address, &pod)? {
                 info!(%address, "forgot a pod whose interface is gone");
