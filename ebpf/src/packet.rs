@@ -117,7 +117,6 @@ impl Packet {
     ///
     /// The caller holds no other window: nothing else aliases these bytes.
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the bytes belong to the kernel's packet, not to self")]
     pub(crate) fn window_mut<const N: usize>(&self, at: usize) -> Option<&mut [u8; N]> {
         window_mut(self.bounds(), at)
     }

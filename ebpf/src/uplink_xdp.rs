@@ -81,7 +81,6 @@ impl Raw {
     }
 
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the bytes belong to the driver's frame, not to self")]
     fn window_mut<const N: usize>(&self, at: usize) -> Option<&mut [u8; N]> {
         window_mut(self.bytes(), at)
     }

@@ -65,15 +65,15 @@ fn at_tc(case: &Case, frame: &[u8], config: &NodeConfig) -> (Verdict, Vec<u8>) {
 
 /// The same for both ways of one frame.
 fn compare(case: &Case, frame: &[u8]) -> UplinkXdp {
-    let (plain, on) = (config(), with_xdp(XdpStage::On));
+    let (without_xdp, on) = (config(), with_xdp(XdpStage::On));
     let (plan, bare) = on_the_host(frame, &on);
-    let without = at_tc(case, frame, &plain);
+    let expected = at_tc(case, frame, &without_xdp);
     match plan {
-        UplinkXdp::Drop(reason) => assert_eq!(without.0, Verdict::Drop(reason), "{}", case.name),
+        UplinkXdp::Drop(reason) => assert_eq!(expected.0, Verdict::Drop(reason), "{}", case.name),
         UplinkXdp::Decapsulate(..) => {
-            assert_eq!(at_tc(case, &bare, &on), without, "{}: {frame:02x?}", case.name);
+            assert_eq!(at_tc(case, &bare, &on), expected, "{}: {frame:02x?}", case.name);
         }
-        UplinkXdp::Pass => assert_eq!(at_tc(case, &bare, &on), without, "{}", case.name),
+        UplinkXdp::Pass => assert_eq!(at_tc(case, &bare, &on), expected, "{}", case.name),
         UplinkXdp::Disown => {}
     }
     plan

@@ -10,7 +10,7 @@ use tartan_datapath::{Features, XdpState, attach_xdp, detach_xdp, xdp_state};
 use tracing::{info, warn};
 
 /// How long a driver that refused is left alone.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_mins(1);
 
 /// What is known about the program on the uplink.
 #[derive(Debug, Default)]
