@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::net::{Batch, receive_buffer};
-use super::setup::{TICK, pin, ready, stopped};
+use super::setup::{TICK, any, pin, ready, stopped};
 
 /// Flags of `tool udp-flood`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +58,7 @@ pub struct UdpSinkReport {
 
 pub(super) fn flood(args: &FloodArgs) -> Result<FloodReport> {
     pin(args.cpu)?;
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = UdpSocket::bind(any(args.to))?;
     socket.connect(args.to).with_context(|| format!("cannot connect to {}", args.to))?;
     let mut batch = Batch::new(args.size);
     ready()?;

@@ -2,7 +2,7 @@
 //! got through. A policy that comes meanwhile shows itself by that time.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
-use super::setup::{ready, stopped};
+use super::setup::{any, ready, stopped};
 
 /// Flags of `tool knock`.
 #[derive(Debug, clap::Args)]
@@ -95,7 +95,8 @@ fn knock(args: &Args, number: u64) -> io::Result<()> {
 
 fn open(args: &Args) -> io::Result<OwnedFd> {
     let kind = if args.udp { SockType::Datagram } else { SockType::Stream };
-    let socket = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let family = if args.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     let patience = TimeVal::new(
         i64::try_from(args.patience / 1000).unwrap_or(i64::MAX),
@@ -107,7 +108,7 @@ fn open(args: &Args) -> io::Result<OwnedFd> {
     // A reset ends a TCP flow: its port is free for the next one.
     let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
     setsockopt(&socket, sockopt::Linger, &linger)?;
-    let own = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), args.from_port);
+    let own = SocketAddr::new(any(args.to).ip(), args.from_port);
     bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrStorage::from(own))?;
     connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrStorage::from(args.to))?;
     Ok(socket)

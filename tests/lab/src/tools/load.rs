@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use self::tally::measure;
-use super::setup::pin;
+use super::setup::{any, pin};
 
 /// After this long a UDP round trip counts as failed.
 const LOST: Duration = Duration::from_millis(200);
@@ -104,7 +104,7 @@ fn tcp_rr(args: &Args, to: SocketAddr) -> Result<LoadReport> {
 }
 
 fn udp_rr(args: &Args, to: SocketAddr) -> Result<LoadReport> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = UdpSocket::bind(any(to))?;
     socket.connect(to)?;
     socket.set_read_timeout(Some(LOST))?;
     let mut payload = vec![0x5a; args.size];

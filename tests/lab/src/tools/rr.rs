@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::probe::percentile;
-use super::setup::{pin, ready};
+use super::setup::{any, pin, ready};
 
 /// After this long a UDP round trip counts as lost.
 const LOST: Duration = Duration::from_millis(500);
@@ -77,7 +77,7 @@ fn over_tcp(args: &Args) -> Result<RrReport> {
 }
 
 fn over_udp(args: &Args) -> Result<RrReport> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = UdpSocket::bind(any(args.to))?;
     socket.connect(args.to)?;
     socket.set_read_timeout(Some(LOST))?;
     measure(args, |payload| {
