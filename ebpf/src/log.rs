@@ -58,7 +58,7 @@ mod enabled {
         let Some(trail) = marked::find(packet, wanted) else {
             return false;
         };
-        tell_meeting(packet, u32::from(hook.number()), &trail);
+        tell_meeting(packet, u32::from(hook.number()), trail);
         true
     }
 
@@ -72,7 +72,7 @@ mod enabled {
     // What tells has a frame of its own: programs and this together have 512 bytes.
 
     #[inline(never)]
-    fn tell_meeting(packet: &Packet, hook: u32, trail: &Trail) {
+    fn tell_meeting(packet: &Packet, hook: u32, trail: Trail) {
         let (ctx, meta) = (packet.context(), packet.meta());
         // SAFETY: a plain helper.
         let now = unsafe { bpf_ktime_get_ns() };
