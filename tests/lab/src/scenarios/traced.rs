@@ -83,7 +83,9 @@ fn across(scenario: &mut Scenario) -> Result<()> {
     let (here, there) = (&cluster.members[0], &cluster.members[1]);
     let (from, to) = (here.pods[0].address()?, there.pods[0].address()?);
     let before = traffic::hooks(&here.node, "eth0")?;
-    let probe = traffic::udp_probe(&here.pods[1], &[to.into()], 1000, 6.0)?;
+    // Shares no end with the traced packets: among thousands, one has their mark by chance.
+    let beside = there.pods[1].address()?;
+    let probe = traffic::udp_probe(&here.pods[1], &[beside.into()], 1000, 6.0)?;
 
     let watching = watch(there, &format!("{from} {to}"))?;
     let sent = trace(&here.node, &format!("{from} {to} --protocol tcp --mark {MARK}"))?;
