@@ -1,6 +1,6 @@
 //! What a pod sends: the ingress of its veth's host end.
 
-use super::{Maps, Meta, ipv4, origin, tag_of};
+use super::{Maps, Meta, ipv4 as header, origin, tag_of};
 use crate::NetAddr;
 use crate::abi::{NodeConfig, NodeEntry, Peer, PodEntry};
 use crate::flow::{Segment, classify};
@@ -9,9 +9,9 @@ use crate::path::Path;
 use crate::reason::Reason;
 use crate::tunnel::{Fit, Open, fits, open_fields};
 use crate::wire::ethernet::{ETHERTYPES_VLAN, EthernetHeader};
-use crate::wire::ipv4::{Ipv4Header, PROTOCOL_UDP};
+use crate::wire::ipv4::{self, Ipv4Header, PROTOCOL_UDP};
 use crate::wire::transport::L4_PEEK;
-use crate::wire::{ETH_LEN, Frame, IP_AT, L4_AT, be16};
+use crate::wire::{ETH_LEN, Frame, IP_AT, IPV4_LEN, L4_AT, be16};
 
 /// What becomes of a pod's packet.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ pub fn pod_egress<'m, F: Frame + ?Sized, M: Maps>(
     maps: &'m M,
     port_at: impl FnOnce(usize) -> Option<u16>,
 ) -> PodEgress<'m> {
-    let Some(ip) = ipv4(frame) else {
+    let Some(ip) = header(frame) else {
         return foreign(frame);
     };
     let Some(pod) = maps.pod(ip.source).filter(|pod| pod.ifindex == meta.ifindex) else {
@@ -55,15 +55,22 @@ pub fn pod_egress<'m, F: Frame + ?Sized, M: Maps>(
         return PodEgress::Stack(Path::PodElsewhere, tag_of(&segment));
     }
     let stack = PodEgress::Stack(Path::PodToStack, tag_of(&segment));
-    // The stack answers an expiring packet with ICMP, and knows which VLANs there are; we only
-    // forward.
-    if ip.ttl <= 1 || meta.in_vlan || !pod.may_be_fast() {
+    // The stack answers an expiring packet with ICMP, knows which VLANs there are, and drops or
+    // trims what is not as its header says; we only forward.
+    if ip.ttl <= 1 || meta.in_vlan || !pod.may_be_fast() || !is_whole(frame, meta, &ip) {
         return stack;
     }
     if ip.destination.is_in(config.subnet, config.subnet_mask) {
         return local(maps, config, &segment, ip.destination).unwrap_or(stack);
     }
     remote(maps, meta, config, &ip, &segment).unwrap_or(stack)
+}
+
+/// Whether the packet is as long as its header says, and the header as it was sent.
+#[inline(always)]
+fn is_whole<F: Frame + ?Sized>(frame: &F, meta: &Meta, ip: &Ipv4Header) -> bool {
+    u32::from(ip.total_length) == meta.ip_len()
+        && frame.window::<IPV4_LEN>(IP_AT).is_some_and(ipv4::is_intact)
 }
 
 /// A frame that is not IPv4, as far as its bytes say. The kernel takes off one

@@ -1,6 +1,6 @@
 //! What arrives on the uplink.
 
-use super::{Maps, Meta, ipv4, origin, tag_of};
+use super::{Maps, Meta, ipv4 as header, origin, tag_of};
 use crate::NetAddr;
 use crate::abi::{NodeConfig, NodeEntry, PodEntry};
 use crate::flow::{Segment, classify};
@@ -8,8 +8,8 @@ use crate::gate::{self, Way};
 use crate::reason::Reason;
 use crate::tunnel::{self, Accepted, Outer};
 use crate::wire::ethernet::EthernetHeader;
-use crate::wire::ipv4::Ipv4Header;
-use crate::wire::{ETH_LEN, Frame, INNER_AT, Inner};
+use crate::wire::ipv4::{self, Ipv4Header};
+use crate::wire::{ETH_LEN, Frame, INNER_AT, IP_AT, IPV4_LEN, Inner};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +90,9 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps>(
     maps: &'m M,
     accepted: &Accepted,
 ) -> UplinkIngress<'m> {
-    let segment = classify(&Inner::new(frame, INNER_AT), &accepted.inner);
-    if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment) {
+    let inner = Inner::new(frame, INNER_AT);
+    let segment = classify(&inner, &accepted.inner);
+    if let Some(pod) = fast_pod(&inner, config, maps, &accepted.inner, &segment) {
         return UplinkIngress::Pod(pod, accepted.tos);
     }
     // The stack may have to cut this one up again, and only the kernel's own
@@ -103,7 +104,8 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps>(
 }
 
 #[inline(always)]
-fn fast_pod<'m, M: Maps>(
+fn fast_pod<'m, F: Frame + ?Sized, M: Maps>(
+    frame: &F,
     config: &NodeConfig,
     maps: &'m M,
     inner: &Ipv4Header,
@@ -112,6 +114,10 @@ fn fast_pod<'m, M: Maps>(
     // A node's own address may be masqueraded on the way back: conntrack must see both ways.
     let between_pods = inner.source.is_in(config.network, config.network_mask);
     if !between_pods || inner.ttl <= 1 {
+        return None;
+    }
+    // The host stack is to find and count it, as in any other router.
+    if !frame.window::<IPV4_LEN>(IP_AT).is_some_and(ipv4::is_intact) {
         return None;
     }
     let pod = maps.pod(inner.destination).filter(|pod| pod.may_be_fast())?;
@@ -136,11 +142,11 @@ fn bare<'m, F: Frame + ?Sized, M: Maps>(
     config: &NodeConfig,
     maps: &'m M,
 ) -> UplinkIngress<'m> {
-    let Some(ip) = ipv4(frame) else {
+    let Some(ip) = header(frame) else {
         return UplinkIngress::Foreign;
     };
     let segment = classify(frame, &ip);
-    match fast_pod(config, maps, &ip, &segment) {
+    match fast_pod(frame, config, maps, &ip, &segment) {
         Some(pod) => UplinkIngress::BarePod(pod),
         None => UplinkIngress::BareStack(tag_of(&segment)),
     }
@@ -159,7 +165,7 @@ fn from_link<'m, F: Frame + ?Sized, M: Maps>(
     config: &NodeConfig,
     maps: &'m M,
 ) -> UplinkIngress<'m> {
-    let Some(ip) = ipv4(frame) else {
+    let Some(ip) = header(frame) else {
         return UplinkIngress::Foreign;
     };
     let is_ours = ip.destination.is_in(config.subnet, config.subnet_mask)
@@ -177,7 +183,7 @@ fn from_link<'m, F: Frame + ?Sized, M: Maps>(
         };
     }
     let segment = classify(frame, &ip);
-    match fast_pod(config, maps, &ip, &segment) {
+    match fast_pod(frame, config, maps, &ip, &segment) {
         Some(pod) => UplinkIngress::LinkPod(pod),
         None => UplinkIngress::LinkStack(tag_of(&segment)),
     }

@@ -10,7 +10,7 @@ use crate::abi::{NodeConfig, NodeEntry};
 use crate::reason::Reason;
 use crate::wire::ecn::{self, Decapsulated};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, EthernetHeader};
-use crate::wire::ipv4::{Ipv4Header, PROTOCOL_UDP};
+use crate::wire::ipv4::{self, Ipv4Header, PROTOCOL_UDP};
 use crate::wire::transport::L4_PEEK;
 use crate::wire::{
     ETH_LEN, Frame, INNER_AT, IP_AT, IPV4_LEN, L4_AT, OUTER_LEN, UDP_LEN, VXLAN_AT, VXLAN_LEN,
@@ -84,6 +84,8 @@ pub fn outer<F: Frame + ?Sized>(
     match (be16(udp, 2) == config.port, ip.is_fragment()) {
         (false, _) => Outer::Foreign,
         (true, true) => Outer::FirstFragment(ip),
+        // The host stack drops it, as it would have without us.
+        (true, false) if !head.last_chunk().is_some_and(ipv4::is_intact) => Outer::Foreign,
         (true, false) => Outer::Tunnel(ip),
     }
 }

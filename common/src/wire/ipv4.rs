@@ -152,6 +152,25 @@ impl Header for Ipv4Header {
     }
 }
 
+/// Whether the checksum of a header without options is right (RFC 1071: the sum may be taken over
+/// words of any size and order of bytes, as long as its carries come back).
+#[inline(always)]
+#[must_use]
+pub fn is_intact(b: &[u8; IPV4_LEN]) -> bool {
+    let (words, _) = b.as_chunks::<4>();
+    let &[w0, w1, w2, w3, w4] = words else {
+        return false;
+    };
+    let sum = word(w0) + word(w1) + word(w2) + word(w3) + word(w4);
+    let halves = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    (halves & 0xffff) + (halves >> 16) == 0xffff
+}
+
+#[inline(always)]
+const fn word(bytes: [u8; 4]) -> u64 {
+    u32::from_ne_bytes(bytes) as u64
+}
+
 /// Lowers the TTL by one and keeps the checksum right.
 #[inline(always)]
 pub fn decrement_ttl(b: &mut [u8; IPV4_LEN]) {
@@ -205,6 +224,21 @@ mod tests {
             prop_assert_eq!(header, with_checksum(header));
             prop_assert_eq!(header[8], bytes[8].wrapping_sub(1));
             prop_assert_eq!(header[1], tos);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_wrong_bit_is_found(bytes: [u8; IPV4_LEN], bit in 0..IPV4_LEN * 8) {
+            let mut header = with_checksum(bytes);
+            prop_assert!(is_intact(&header));
+            header[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!is_intact(&header));
+        }
+
+        #[test]
+        fn any_header_is_judged_as_by_the_whole_sum(bytes: [u8; IPV4_LEN]) {
+            prop_assert_eq!(is_intact(&bytes), checksum::fold(checksum::sum(&bytes)) == 0xffff);
         }
     }
 

@@ -10,10 +10,10 @@ use crate::fixture::{
     STRANGER, VNI, VTEP,
 };
 use crate::packets::{
-    ACK, FIN_ACK, SYN, SYN_ACK, fix_checksum, frame, ping, tcp_packet, tunnel, udp_packet,
-    unreachable,
+    ACK, FIN_ACK, SYN, SYN_ACK, fix_checksum, frame, large_packet, ping, tcp_packet, tunnel,
+    udp_packet, unreachable,
 };
-use crate::{Case, Hook, cases6, device, link};
+use crate::{Case, Hook, cases6, damaged, device, link};
 
 pub(crate) const WEB: (u16, u16) = (40_000, 80);
 pub(crate) const ANSWER: (u16, u16) = (80, 40_000);
@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         refused_from_pods(),
         host_sends(),
         arrivals(),
+        damaged::cases(),
         device::cases(),
         link::cases(),
         refused_arrivals(),
@@ -178,7 +179,7 @@ fn pod_sends() -> Vec<Case> {
         direct(case(
             "a packet that is too big goes to the stack",
             hook,
-            sent(&[&udp_packet(remote, (5000, 53))[..], &[0; 1430]].concat()),
+            sent(&large_packet(remote, (5000, 53))),
             Next,
         )),
         case(

@@ -8,7 +8,7 @@ use crate::cases::{ANSWER, WEB, case, direct, edited, sent};
 use crate::fixture::{
     FAR_POD, HOST_MAC, LINK_POD, NEIGHBOUR, NODE, NOWHERE, OUTSIDE, POD, POD_MAC, REMOTE,
 };
-use crate::packets::{ACK, SYN, SYN_ACK, frame, tcp_packet, udp_packet};
+use crate::packets::{ACK, SYN, SYN_ACK, frame, large_packet, tcp_packet, udp_packet};
 use crate::{Case, Hook};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -23,7 +23,6 @@ fn arrived(packet: &[u8]) -> Vec<u8> {
 fn pod_sends() -> Vec<Case> {
     let hook = Hook::PodEgress;
     let ends = (POD, LINK_POD);
-    let large = [&udp_packet(ends, (5000, 53))[..], &[0; 1430]].concat();
     vec![
         case(
             "a SYN to a pod on the link goes there as it is",
@@ -46,7 +45,7 @@ fn pod_sends() -> Vec<Case> {
         direct(case(
             "a packet that is too big for the link is the stack's",
             hook,
-            sent(&large),
+            sent(&large_packet(ends, (5000, 53))),
             Next,
         )),
     ]

@@ -74,6 +74,12 @@ pub fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     [&header[..], payload].concat()
 }
 
+/// A datagram of 1458 bytes, IP header included: more than fits into the tunnel.
+#[must_use]
+pub fn large_packet(ends: (NetAddr, NetAddr), ports: (u16, u16)) -> Vec<u8> {
+    ipv4(ends.0, ends.1, PROTOCOL_UDP, &udp(ports, &[0; 1430]))
+}
+
 /// An ICMP message: type, code, the four bytes after the checksum, and the rest.
 #[must_use]
 pub fn icmp(kind: u8, code: u8, word: [u8; 4], rest: &[u8]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use tartan_common::{Mac, NetAddr6, gate};
 use super::{Family, Flow, Setting, Tag, Whose};
 use crate::Key;
 use crate::fixture::{HOST_MAC, Memory, PORT, VNI};
-use crate::packets::{icmp, ipv4, tcp, udp};
+use crate::packets::{fix_checksum, icmp, ipv4, tcp, udp};
 use crate::packets6::ipv6;
 use crate::prepare::tuple_of;
 
@@ -93,6 +93,8 @@ pub struct Draft {
     pub station: Mac,
     /// Bytes written over those of the frame.
     pub edits: Vec<(Layer, usize, [u8; 2], usize)>,
+    /// The IPv4 header, and the bits in which its checksum is wrong.
+    pub wrong_sum: Option<(Layer, u16)>,
     /// Bytes behind the packet that no header knows of.
     pub trailer: usize,
     /// The frame ends after so many bytes beyond the Ethernet and the first IP header.
@@ -126,6 +128,7 @@ impl Draft {
             tunnel: None,
             station: HOST_MAC,
             edits: Vec::new(),
+            wrong_sum: None,
             trailer: 0,
             cut: None,
             gso_size: 0,
@@ -162,10 +165,27 @@ impl Draft {
                 *target = *byte;
             }
         }
+        self.write_sums(&mut frame);
         if let Some(cut) = self.cut {
             frame.truncate(ETH_LEN + ip_len(outer) + cut);
         }
         frame
+    }
+
+    /// Makes the checksums of the IPv4 headers right, whatever was written over them.
+    fn write_sums(&self, frame: &mut [u8]) {
+        let outer = self.tunnel.map(|tunnel| (Layer::OuterIp, tunnel.family));
+        for (layer, family) in outer.into_iter().chain([(Layer::Ip, self.family)]) {
+            let Some(packet) = frame.get_mut(self.start(layer)..) else { continue };
+            if family == Family::V4 && packet.len() >= usize::from(packet[0] & 0x0f) * 4 {
+                fix_checksum(packet);
+                let (_, wrong) =
+                    self.wrong_sum.filter(|(at, _)| *at == layer).unwrap_or((layer, 0));
+                let [high, low] = wrong.to_be_bytes();
+                packet[10] ^= high;
+                packet[11] ^= low;
+            }
+        }
     }
 
     fn packet(&self) -> Vec<u8> {

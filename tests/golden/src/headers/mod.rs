@@ -87,6 +87,12 @@ pub(crate) fn axis<T: Copy + 'static>(
     Axis(values.into_iter().map(change).collect())
 }
 
+/// A right checksum of an IPv4 header, and one with each single bit the wrong way.
+pub(crate) fn wrong_sums(layer: Layer) -> Axis {
+    let bits = iter::once(0).chain((0..16).map(|bit| 1 << bit));
+    axis(bits, move |draft, wrong| draft.wrong_sum = Some((layer, wrong)))
+}
+
 /// Every combination of some axes.
 pub struct Sheet {
     /// What it is about.

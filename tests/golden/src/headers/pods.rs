@@ -1,7 +1,9 @@
 //! What pods send, and what the stack delivers to them.
 
 use super::draft::TUNNEL;
-use super::{Axis, Draft, Family, Flow, L4, Layer, Program, Setting, Sheet, Tag, Whose, axis};
+use super::{
+    Axis, Draft, Family, Flow, L4, Layer, Program, Setting, Sheet, Tag, Whose, axis, wrong_sums,
+};
 
 /// One of each kind that the decisions tell apart, in the family of the draft.
 pub(super) const KINDS: [L4; 9] = [
@@ -182,6 +184,7 @@ fn faults() -> Vec<Sheet> {
             "version and header length",
             [families(), ip_byte(0), to(), some(), flows(Flow::TWO)],
         ),
+        sheet("header checksum", [wrong_sums(Layer::Ip), to(), kinds(KINDS), flows(Flow::TWO)]),
         sheet("protocol", [families(), protocols(), to(), flows(Flow::TWO)]),
         sheet("lifetime", [families(), lifetimes(0..=255), to(), flows(Flow::TWO)]),
         sheet("type of service", [families(), services(Layer::Ip), to()]),

@@ -7,7 +7,9 @@ use super::pods::{
     KINDS, cuts, destinations, flows, ip_byte, kinds, lifetimes, protocols, set_service, settings,
     sources,
 };
-use super::{Axis, Draft, Family, Flow, L4, Layer, Program, Setting, Sheet, Tunnel, Whose, axis};
+use super::{
+    Axis, Draft, Family, Flow, L4, Layer, Program, Setting, Sheet, Tunnel, Whose, axis, wrong_sums,
+};
 use crate::fixture::{PEER_VTEP, VTEP};
 use crate::fixture6::VTEP6;
 
@@ -152,6 +154,11 @@ fn outer() -> Vec<Sheet> {
                 }),
                 inside(),
             ],
+        ),
+        of_ipv4("outer header checksum", vec![wrong_sums(Layer::OuterIp), inside(), kinds(KINDS)]),
+        sheet(
+            "checksum of the pods' header",
+            vec![wrong_sums(Layer::Ip), inside(), kinds(KINDS), flows(Flow::TWO), gso()],
         ),
         sheet(
             "outer checksum",
