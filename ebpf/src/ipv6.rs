@@ -5,7 +5,8 @@ use tartan_common::abi::{Counted, NodeConfig};
 use tartan_common::event::Event;
 use tartan_common::gate;
 use tartan_common::hook::{
-    self, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, UplinkIngress6, ether_type,
+    self, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, UplinkEgress, UplinkIngress6,
+    ether_type,
 };
 use tartan_common::path::Path;
 use tartan_common::wire::ethernet::ETHERTYPE_IPV6;
@@ -59,6 +60,11 @@ pub(crate) fn pod_egress(packet: &Packet, meta: &Meta, config: &NodeConfig) -> i
             }
             actions6::into_device(packet, config.overlay_ifindex, Path::PodRemoteFast)
         }
+        PodEgress6::Direct(_) if !has(Feature::RedirectNeigh) => {
+            packet.set_tag(0);
+            actions::pass(packet, Path::PodToStack)
+        }
+        PodEgress6::Direct(peer) => actions6::onto_link(packet, peer),
     }
 }
 
@@ -128,7 +134,30 @@ pub(crate) fn uplink_ingress(packet: &Packet, meta: &Meta, config: &NodeConfig) 
             actions6::into_pod(packet, pod, class, Path::UplinkPodFast)
         }
         UplinkIngress6::Stack(tag, class) => to_stack(packet, config, tag, class),
+        UplinkIngress6::LinkPod(_) if !has(Feature::RedirectPeer) => {
+            link_to_stack(packet, gate::ACCEPTED)
+        }
+        UplinkIngress6::LinkPod(pod) => actions6::into_pod(packet, pod, None, Path::LinkPodFast),
+        UplinkIngress6::LinkStack(tag) => link_to_stack(packet, tag),
     }
+}
+
+/// A frame leaves the uplink that is not IPv4.
+#[inline(always)]
+pub(crate) fn uplink_egress(packet: &Packet, meta: &Meta, config: &NodeConfig) -> i32 {
+    if !is_ipv6(packet, PEEK) {
+        return NEXT;
+    }
+    match hook::uplink_egress6(packet, meta, config, &Tables) {
+        UplinkEgress::Foreign => NEXT,
+        UplinkEgress::Delivered => actions::pass(packet, Path::StackToLink),
+    }
+}
+
+#[inline(always)]
+fn link_to_stack(packet: &Packet, tag: u16) -> i32 {
+    packet.set_tag(tag);
+    actions::pass(packet, Path::LinkToStack)
 }
 
 /// The tag is written even where it is zero: one that came along with the packet proves nothing.

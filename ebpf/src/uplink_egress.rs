@@ -8,6 +8,7 @@ use tartan_common::marked::Hook;
 use tartan_common::path::Path;
 
 use crate::actions::{self, NEXT};
+use crate::ipv6;
 use crate::maps::Tables;
 use crate::packet::meet;
 
@@ -20,8 +21,9 @@ pub(crate) fn uplink_egress(ctx: TcContext) -> i32 {
     let Some((packet, config)) = meet(ctx, PEEK, Hook::UplinkEgress) else {
         return NEXT;
     };
-    match hook::uplink_egress(&packet, &packet.meta(), config, &Tables) {
-        UplinkEgress::Foreign => NEXT,
+    let meta = packet.meta();
+    match hook::uplink_egress(&packet, &meta, config, &Tables) {
+        UplinkEgress::Foreign => ipv6::uplink_egress(&packet, &meta, config),
         UplinkEgress::Delivered => actions::pass(&packet, Path::StackToLink),
     }
 }

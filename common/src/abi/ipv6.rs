@@ -3,6 +3,7 @@
 //! The two families share configuration, counters and the states of flows, and
 //! nothing else: an IPv4 packet meets no wider key than it did without IPv6.
 
+use super::PeerMode;
 use super::layout::{Abi, Field, abi};
 use crate::{Mac, NetAddr6};
 
@@ -82,18 +83,59 @@ abi! {
 }
 
 abi! {
-    /// One peer, keyed by its IPv6 subnet: what the kernel's device needs for its tunnel.
+    /// One peer, keyed by its IPv6 subnet: what the kernel's device needs for its tunnel, and which
+    /// link reaches it without one.
     #[repr(C)]
     pub struct Peer6 {
         /// The node's address: where tunnel packets go.
         pub node: NetAddr6,
-        /// The largest inner IP packet, in bytes.
+        /// The largest IP packet of a pod, in bytes.
         pub mtu: u32,
-        /// The peer's VTEP MAC address.
+        /// The peer's VTEP MAC address; zero without a tunnel.
         pub vtep_mac: Mac,
         /// Hop limit of the outer header.
         pub hop_limit: u8,
-        /// Zero.
-        pub unused: [u8; 5],
+        /// [`PeerMode`] as a number.
+        pub mode: u8,
+        /// Interface index of the link that the node itself is on; zero where it is on none.
+        pub link_ifindex: u32,
+    }
+}
+
+impl Peer6 {
+    /// Whether packets go to this peer as they are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.mode == PeerMode::Direct as u8
+    }
+
+    /// Whether the peer's node is on the link of this interface, however packets go there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_on_link(&self, ifindex: u32) -> bool {
+        ifindex != 0 && self.link_ifindex == ifindex
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_an_older_agent_is_in_the_tunnel_and_on_no_link() {
+        let mut bytes = [0xff; size_of::<Peer6>()];
+        bytes[27..].fill(0);
+        let peer = Peer6::from_bytes(&bytes);
+        assert!(!peer.is_direct() && !peer.is_on_link(0) && !peer.is_on_link(2));
+    }
+
+    #[test]
+    fn a_node_on_a_link_is_on_no_other() {
+        let near = Peer6 { link_ifindex: 2, ..Peer6::from_bytes(&[0; size_of::<Peer6>()]) };
+        assert!(near.is_on_link(2) && !near.is_on_link(3) && !near.is_direct());
+        let direct = Peer6 { mode: PeerMode::Direct as u8, ..near };
+        assert!(direct.is_direct() && direct.is_on_link(2));
+        assert_eq!(Peer6::from_bytes(&direct.to_bytes()), direct);
     }
 }

@@ -48,7 +48,7 @@ pub fn outer6<F: Frame + ?Sized>(frame: &F, config: &NodeConfig) -> Outer6 {
     let Some(ip) = Ipv6Header::read(frame, IP_AT) else {
         return Outer6::Foreign;
     };
-    if ip.destination != config.ipv6.node || !ip.is_version_6() {
+    if ip.destination != config.ipv6.node || !ip.is_version_6() || !config.has_tunnel() {
         return Outer6::Foreign;
     }
     if ip.next_header == NEXT_FRAGMENT {

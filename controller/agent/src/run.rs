@@ -67,7 +67,7 @@ impl Life {
     ) -> Result<()> {
         health.features(self.kernel.features);
         let host = Host::connect()?;
-        let host_events = host.events()?;
+        let host_events = host.events(settings.conf.ipv6_network.is_some())?;
         let node = Node::new(settings, self.kernel, host, store, health.clone());
         let mut events = Changes { host: host_events, firewall: node.firewall_events() };
         let mut round = Round::new(node, health);

@@ -14,9 +14,9 @@ use crate::{Lease, NetConf};
 
 /// How a node is reached from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NextHop {
+pub struct NextHop<A = Ipv4Addr> {
     /// The router on the way, or the node itself where it is on the link.
-    pub via: Ipv4Addr,
+    pub via: A,
     /// The interface.
     pub ifindex: u32,
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use tartan_core::state::{AgentState, LOCK_FILE, PeerWay};
+use tartan_core::state::{AgentState, LOCK_FILE, PeerState, PeerWay};
 use tartan_datapath::{HookState, NodeHook, Pods, Pods6, node_hook_state, pod_attached, pod_pins};
 
 use crate::output::{self, Format};
@@ -89,16 +89,26 @@ fn programs(agent: &AgentState, problems: &mut Vec<String>) -> Result<Vec<Hook>>
 
 /// The backend, and how many peers are reached which way.
 fn backend(agent: &AgentState) -> String {
-    let count = |way| agent.peers.iter().filter(|peer| peer.mode == way).count();
-    let (tunnel, direct) = (count(PeerWay::Tunnel), count(PeerWay::Direct));
-    match (agent.overlay.is_some(), agent.is_direct) {
-        (true, false) => format!("{}, everything through the tunnel", agent.backend),
-        (true, true) => format!(
-            "{} with DirectRouting: {direct} peers on the link without the tunnel, {tunnel} through it",
-            agent.backend
-        ),
-        (false, _) => format!("{}, no tunnel: {direct} peers on the link", agent.backend),
-    }
+    let ways = |peers: &[PeerState]| {
+        let count = |way| peers.iter().filter(|peer| peer.mode == way).count();
+        let (tunnel, direct) = (count(PeerWay::Tunnel), count(PeerWay::Direct));
+        if agent.overlay.is_some() {
+            format!("{direct} peers on the link without the tunnel, {tunnel} through it")
+        } else {
+            format!("{direct} peers on the link")
+        }
+    };
+    let kind = match (agent.overlay.is_some(), agent.is_direct) {
+        (true, false) => return format!("{}, everything through the tunnel", agent.backend),
+        (true, true) => "with DirectRouting",
+        (false, _) => "without a tunnel",
+    };
+    let ways = match (&agent.subnet, &agent.subnet6) {
+        (_, None) => ways(&agent.peers),
+        (None, Some(_)) => ways(&agent.peers6),
+        (Some(_), Some(_)) => format!("{}; IPv6: {}", ways(&agent.peers), ways(&agent.peers6)),
+    };
+    format!("{} {kind}: {ways}", agent.backend)
 }
 
 /// How many there are of each family.

@@ -86,7 +86,7 @@ pub fn run_counted<M: Maps6>(
         Hook::OverlayEgress => overlay_egress(frame, meta, config, maps, identification),
         Hook::UplinkIngress => uplink_ingress(frame, meta, config, maps),
         Hook::UplinkEgress => match hook::uplink_egress(&frame[..], meta, config, maps) {
-            UplinkEgress::Foreign => (Verdict::Next, None),
+            UplinkEgress::Foreign => apply6::uplink_egress(frame, meta, config, maps),
             UplinkEgress::Delivered => (Verdict::Next, Some(Path::StackToLink)),
         },
     }

@@ -4,8 +4,8 @@
 use tartan_common::Mac;
 use tartan_common::abi::NodeConfig;
 use tartan_common::hook::{
-    self, Maps6, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkIngress6,
-    ether_type,
+    self, Maps6, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkEgress,
+    UplinkIngress6, ether_type,
 };
 use tartan_common::path::Path;
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV6, EthernetHeader};
@@ -33,6 +33,12 @@ pub(crate) fn pod_egress<M: Maps6>(
         PodEgress6::Tunnel(peer) => {
             forward(frame, config.ipv6.vtep_mac, peer.vtep_mac, None, true);
             (Verdict::ToTunnel, Some(Path::PodRemoteFast))
+        }
+        PodEgress6::Direct(_) => {
+            if let Some(ip) = frame[ETH_LEN..].first_chunk_mut::<IPV6_LEN>() {
+                ipv6::decrement_hop_limit(ip);
+            }
+            (Verdict::ToLink, Some(Path::PodDirectFast))
         }
     }
 }
@@ -85,6 +91,26 @@ pub(crate) fn uplink_ingress<M: Maps6>(
             forward(frame, config.ipv6.vtep_mac, config.vtep_mac, class, false);
             (Verdict::ToStack, Some(Path::UplinkToStack))
         }
+        UplinkIngress6::LinkPod(pod) => {
+            forward(frame, pod.host_mac, pod.pod_mac, None, true);
+            (Verdict::ToPod, Some(Path::LinkPodFast))
+        }
+        UplinkIngress6::LinkStack(_) => (Verdict::Next, Some(Path::LinkToStack)),
+    }
+}
+
+pub(crate) fn uplink_egress<M: Maps6>(
+    frame: &[u8],
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+) -> Outcome {
+    if !is_ipv6(frame) {
+        return (Verdict::Next, None);
+    }
+    match hook::uplink_egress6(frame, meta, config, maps) {
+        UplinkEgress::Foreign => (Verdict::Next, None),
+        UplinkEgress::Delivered => (Verdict::Next, Some(Path::StackToLink)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tartan_common::abi::{
-    Abi as _, FlowKey6, FlowState, Ipv6Config, NodeConfig, NodeEntry6, Peer6, PodEntry,
+    Abi as _, FlowKey6, FlowState, Ipv6Config, NodeConfig, NodeEntry6, Peer6, PeerMode, PodEntry,
 };
 use tartan_common::flow::Tuple;
 use tartan_common::hook::Maps6;
@@ -33,6 +33,14 @@ pub const GATEWAY: NetAddr6 = addr([0xfd, 0], 1, 1);
 pub const REMOTE: NetAddr6 = addr([0xfd, 0], 2, 2);
 /// The peer's VTEP.
 pub const REMOTE_VTEP: NetAddr6 = addr([0xfd, 0], 2, 0);
+/// A node on the link, reached without a tunnel.
+pub const LINKED: NetAddr6 = addr([0xfd, 0x30], 0, 0x13);
+/// A pod of the node on the link.
+pub const LINK_POD: NetAddr6 = addr([0xfd, 0], 3, 2);
+/// A node behind a router.
+pub const ROUTED: NetAddr6 = addr([0xfd, 0x30], 9, 0x14);
+/// A pod of the node behind a router.
+pub const FAR_POD: NetAddr6 = addr([0xfd, 0], 4, 2);
 /// A pod of nobody.
 pub const NOWHERE: NetAddr6 = addr([0xfd, 0], 77, 2);
 /// Somewhere outside the pod network.
@@ -72,9 +80,21 @@ pub fn pods() -> BTreeMap<NetAddr6, PodEntry> {
 /// `PEERS6`.
 #[must_use]
 pub fn peers() -> BTreeMap<NetAddr6, Peer6> {
-    let peer =
-        Peer6 { node: PEER, mtu: MTU - 20, vtep_mac: PEER_VTEP6, hop_limit: 64, unused: [0; 5] };
-    BTreeMap::from([(addr([0xfd, 0], 2, 0), peer)])
+    let peer = Peer6 {
+        node: PEER,
+        mtu: MTU - 20,
+        vtep_mac: PEER_VTEP6,
+        hop_limit: 64,
+        mode: PeerMode::Tunnel as u8,
+        link_ifindex: 1,
+    };
+    let linked = Peer6 { node: LINKED, mtu: MTU, mode: PeerMode::Direct as u8, ..peer };
+    let routed = Peer6 { node: ROUTED, link_ifindex: 0, ..peer };
+    BTreeMap::from([
+        (addr([0xfd, 0], 2, 0), peer),
+        (addr([0xfd, 0], 3, 0), linked),
+        (addr([0xfd, 0], 4, 0), routed),
+    ])
 }
 
 /// `NODES6`.

@@ -18,6 +18,7 @@ pub mod fixture;
 pub mod fixture6;
 pub mod headers;
 mod link;
+mod link6;
 pub mod packets;
 pub mod packets6;
 mod prepare;

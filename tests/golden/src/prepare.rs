@@ -10,7 +10,7 @@ use tartan_common::wire::ipv6::Ipv6Header;
 use tartan_common::wire::{Frame, Header, INNER_AT, INNER_AT6, IP_AT, Inner};
 
 use crate::fixture::{Memory, NODE};
-use crate::{Case, Hook};
+use crate::{Case, Hook, fixture6};
 
 impl Case {
     /// Makes the frame's flow direct under `config` where the case says so.
@@ -48,12 +48,14 @@ impl Case {
             return None;
         }
         match self.hook {
-            Hook::UplinkIngress => {
+            Hook::UplinkIngress if self.is_tunnelled6() => {
                 tuple_of::<_, Ipv6Header>(&Inner::new(&self.frame[..], INNER_AT6))
             }
-            Hook::PodEgress | Hook::PodIngress | Hook::OverlayEgress | Hook::UplinkEgress => {
-                tuple_of::<_, Ipv6Header>(&self.frame[..])
-            }
+            Hook::UplinkIngress
+            | Hook::PodEgress
+            | Hook::PodIngress
+            | Hook::OverlayEgress
+            | Hook::UplinkEgress => tuple_of::<_, Ipv6Header>(&self.frame[..]),
         }
     }
 }
@@ -63,6 +65,11 @@ impl Case {
     fn is_tunnelled(&self) -> bool {
         let head = Ipv4Header::read(&self.frame[..], IP_AT);
         head.is_some_and(|ip| ip.destination == NODE)
+    }
+
+    fn is_tunnelled6(&self) -> bool {
+        let head = Ipv6Header::read(&self.frame[..], IP_AT);
+        head.is_some_and(|ip| ip.destination == fixture6::NODE)
     }
 }
 

@@ -21,7 +21,7 @@ const CEILINGS: [(&str, u32, i32); 6] = [
     ("overlay_egress", 12_000, 480),
     ("overlay_ingress", 12_000, 480),
     ("uplink_ingress", 60_000, 480),
-    ("uplink_egress", 4_000, 320),
+    ("uplink_egress", 10_000, 320),
 ];
 /// The kernel's limit for a program with all that it calls (`MAX_BPF_STACK`).
 const STACK: i32 = 512;

@@ -28,6 +28,8 @@ pub enum PodEgress6<'m> {
     Local(&'m PodEntry),
     /// Straight to the overlay device, which encapsulates.
     Tunnel(&'m Peer6),
+    /// Onto the wire as it is.
+    Direct(&'m Peer6),
 }
 
 /// Decides about one packet whose frame says that it is IPv6.
@@ -115,6 +117,7 @@ fn remote<'m, M: Maps6>(
         Way::Stack => return None,
     }
     match fits(meta.ip_len(), meta.gso_size, segment.headers_len, peer.mtu) {
+        Fit::Fits if peer.is_direct() => Some(PodEgress6::Direct(peer)),
         Fit::Fits => Some(PodEgress6::Tunnel(peer)),
         Fit::TooBig => None,
     }
@@ -129,7 +132,8 @@ fn speaks_tunnel<F: Frame + ?Sized>(
     config: &NodeConfig,
     is_node: impl FnOnce(NetAddr6) -> bool,
 ) -> bool {
-    may_reach_port(frame, ip, config.port)
+    config.has_tunnel()
+        && may_reach_port(frame, ip, config.port)
         && (ip.destination == config.ipv6.node
             || is_vtep(ip.destination, config)
             || is_node(ip.destination))

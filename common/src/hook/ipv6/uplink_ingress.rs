@@ -1,6 +1,6 @@
 //! What arrives on the uplink over IPv6.
 
-use super::Maps6;
+use super::{Maps6, ipv6};
 use crate::NetAddr6;
 use crate::abi::{NodeConfig, NodeEntry6, PodEntry};
 use crate::flow::{Segment, classify};
@@ -8,6 +8,7 @@ use crate::gate::Way;
 use crate::hook::{Meta, UNJUDGED, origin, tag_of};
 use crate::reason::Reason;
 use crate::tunnel::{Accepted6, Outer6, accept6, outer6};
+use crate::wire::ipv6::Ipv6Header;
 use crate::wire::{Frame, INNER_AT6, Inner};
 
 /// What becomes of a packet.
@@ -23,6 +24,10 @@ pub enum UplinkIngress6<'m> {
     Pod(&'m PodEntry, Option<u8>),
     /// Decapsulated into the host stack, with this tag.
     Stack(u16, Option<u8>),
+    /// From a node on this link, without a tunnel, into a pod.
+    LinkPod(&'m PodEntry),
+    /// From a node on this link, without a tunnel, into the host stack with this tag.
+    LinkStack(u16),
 }
 
 /// Decides about one packet whose frame says that it is IPv6.
@@ -37,7 +42,7 @@ pub fn uplink_ingress6<'m, F: Frame + ?Sized, M: Maps6>(
         return UplinkIngress6::Foreign;
     }
     let ip = match outer6(frame, config) {
-        Outer6::Foreign => return UplinkIngress6::Foreign,
+        Outer6::Foreign => return from_link(frame, meta, config, maps),
         Outer6::Fragment => return UplinkIngress6::Device(UNJUDGED),
         Outer6::Truncated => return UplinkIngress6::Drop(Reason::Truncated),
         Outer6::Tunnel(ip) => ip,
@@ -58,7 +63,7 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps6>(
     accepted: &Accepted6,
 ) -> UplinkIngress6<'m> {
     let segment = classify(&Inner::new(frame, INNER_AT6), &accepted.inner);
-    if let Some(pod) = fast_pod(config, maps, accepted, &segment) {
+    if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment) {
         return UplinkIngress6::Pod(pod, accepted.class);
     }
     // As in IPv4: only the kernel's own decapsulation leaves a GSO packet without traces.
@@ -72,10 +77,9 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps6>(
 fn fast_pod<'m, M: Maps6>(
     config: &NodeConfig,
     maps: &'m M,
-    accepted: &Accepted6,
+    inner: &Ipv6Header,
     segment: &Segment<NetAddr6>,
 ) -> Option<&'m PodEntry> {
-    let inner = &accepted.inner;
     // A node's own address may be masqueraded on the way back: conntrack must see both ways.
     if !config.ipv6.is_in_network(inner.source) || inner.hop_limit <= 1 {
         return None;
@@ -84,5 +88,38 @@ fn fast_pod<'m, M: Maps6>(
     match origin(maps, config, segment) {
         Way::Fast => Some(pod),
         Way::Stack => None,
+    }
+}
+
+/// A packet from a pod's address for a pod of this node that came through no tunnel, by the rule
+/// of IPv4: its sender's node is on this very link.
+#[inline(always)]
+fn from_link<'m, F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+) -> UplinkIngress6<'m> {
+    let Some(ip) = ipv6(frame) else {
+        return UplinkIngress6::Foreign;
+    };
+    let is_ours = config.ipv6.is_in_subnet(ip.destination)
+        && config.ipv6.is_in_network(ip.source)
+        && meta.for_us;
+    if !is_ours {
+        return UplinkIngress6::Foreign;
+    }
+    let sender = maps.peer6(ip.source.masked(config.ipv6.subnet_mask));
+    if !sender.is_some_and(|peer| peer.is_on_link(meta.ifindex)) {
+        return if config.accepts_any_source() {
+            UplinkIngress6::Foreign
+        } else {
+            UplinkIngress6::Drop(Reason::OffLinkSource)
+        };
+    }
+    let segment = classify(frame, &ip);
+    match fast_pod(config, maps, &ip, &segment) {
+        Some(pod) => UplinkIngress6::LinkPod(pod),
+        None => UplinkIngress6::LinkStack(tag_of(&segment)),
     }
 }

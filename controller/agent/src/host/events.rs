@@ -1,5 +1,7 @@
 //! When the host's network may have changed.
 
+use std::net::Ipv6Addr;
+
 use futures_util::StreamExt as _;
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -19,27 +21,32 @@ pub struct Events {
             + Send,
     >,
     hops: KnownHops,
+    hops6: KnownHops<Ipv6Addr>,
 }
 
 impl Host {
-    /// Starts listening.
+    /// Starts listening; to routes of IPv6 only `with_ipv6`, as every new pod's link makes some.
     ///
     /// # Errors
     /// When no netlink socket can be had.
-    pub fn events(&self) -> Result<Events, HostError> {
-        let groups = [
+    pub fn events(&self, with_ipv6: bool) -> Result<Events, HostError> {
+        let mut groups = vec![
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv4Rule,
         ];
+        if with_ipv6 {
+            groups.extend([MulticastGroup::Ipv6Route, MulticastGroup::Ipv6Rule]);
+        }
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
             .map_err(|source| HostError::Io { what: "cannot listen for changes", source })?;
         tokio::spawn(connection);
         // What happened before is not known.
         self.forget_next_hops();
-        Ok(Events { messages: Box::new(messages), hops: self.hops.clone() })
+        let (hops, hops6) = (self.hops.clone(), self.hops6.clone());
+        Ok(Events { messages: Box::new(messages), hops, hops6 })
     }
 }
 
@@ -47,7 +54,10 @@ impl Events {
     /// Waits for a change.
     pub async fn changed(&mut self) {
         match self.messages.next().await {
-            Some((message, _)) => self.hops.note(&message.payload),
+            Some((message, _)) => {
+                self.hops.note(&message.payload);
+                self.hops6.note(&message.payload);
+            }
             // The socket is gone: the periodic check is what remains.
             None => std::future::pending::<()>().await,
         }

@@ -172,7 +172,11 @@ impl Host {
         }))
     }
 
-    async fn add_route6(&self, route: RouteMessage, what: &str) -> Result<(), HostError> {
+    pub(super) async fn add_route6(
+        &self,
+        route: RouteMessage,
+        what: &str,
+    ) -> Result<(), HostError> {
         let added = self.handle.route().add(route).replace().execute().await;
         added.map_err(|e| HostError::netlink(format!("cannot add the route {what}"), &e))
     }

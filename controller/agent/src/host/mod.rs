@@ -13,6 +13,7 @@ mod links;
 mod next_hops;
 mod overlay;
 mod peer_routes;
+mod peer_routes6;
 mod pod_behind;
 mod pod_routes;
 mod routes;
@@ -30,6 +31,8 @@ pub use peer_routes::RouteChanges;
 pub use routes::NETWORK_GATEWAY;
 pub use uplink::{Uplink, UplinkChoice};
 
+use std::net::Ipv6Addr;
+
 use rtnetlink::Handle;
 
 use self::next_hops::KnownHops;
@@ -39,6 +42,7 @@ use self::next_hops::KnownHops;
 pub struct Host {
     handle: Handle,
     hops: KnownHops,
+    hops6: KnownHops<Ipv6Addr>,
 }
 
 impl Host {
@@ -50,6 +54,6 @@ impl Host {
         let (connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| HostError::Io { what: "cannot open a netlink socket", source })?;
         tokio::spawn(connection);
-        Ok(Self { handle, hops: KnownHops::default() })
+        Ok(Self { handle, hops: KnownHops::default(), hops6: KnownHops::default() })
     }
 }

@@ -19,7 +19,7 @@ use super::routes::{Ends, PROTOCOL, v4};
 use super::{Host, HostError};
 
 /// Requests under way at once.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// What had to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Host {
         })
     }
 
-    async fn remove_peer_route(&self, route: RouteMessage) -> Result<(), HostError> {
+    pub(super) async fn remove_peer_route(&self, route: RouteMessage) -> Result<(), HostError> {
         match self.handle.route().del(route).execute().await {
             Ok(()) => Ok(()),
             // Somebody was faster.

@@ -5,7 +5,7 @@
     reason = "netlink's attributes and errors are an open set: what is not asked for is passed over"
 )]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
 use ipnet::{IpNet, Ipv4Net};
@@ -82,11 +82,33 @@ impl Host {
             .map(|route| NextHop { via: route.gateway.unwrap_or(node), ifindex: route.ifindex }))
     }
 
+    /// The same of IPv6.
+    pub(super) async fn next_hop6(
+        &self,
+        node: Ipv6Addr,
+    ) -> Result<Option<NextHop<Ipv6Addr>>, HostError> {
+        let query = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(node, 128).build();
+        let ends = self.ends_of(query, node.into()).await?;
+        Ok(ends.and_then(|ends| {
+            let via = ends.gateway.and_then(v6).unwrap_or(node);
+            Some(NextHop { via, ifindex: ends.ifindex? })
+        }))
+    }
+
     pub(super) async fn route_to(&self, target: Ipv4Addr) -> Result<Option<RouteTo>, HostError> {
         let query = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(target, 32).build();
+        Ok(self.ends_of(query, target.into()).await?.and_then(read_route))
+    }
+
+    /// What the kernel answers to a question for one route.
+    async fn ends_of(
+        &self,
+        query: RouteMessage,
+        target: IpAddr,
+    ) -> Result<Option<Ends>, HostError> {
         match self.handle.route().get(query).execute().try_next().await {
             Ok(Some(message)) if message.header.kind == RouteType::Unicast => {
-                Ok(read_route(&message))
+                Ok(Some(Ends::read(&message)))
             }
             Ok(_) => Ok(None),
             Err(error) => match errno(&error) {
@@ -185,8 +207,15 @@ fn default_of(routes: &[RouteMessage]) -> DefaultRoute {
     }
 }
 
-fn read_route(message: &RouteMessage) -> Option<RouteTo> {
-    let ends = Ends::read(message);
+/// The IPv6 address, if it is one.
+pub(super) fn v6(ip: IpAddr) -> Option<Ipv6Addr> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(ip),
+    }
+}
+
+fn read_route(ends: Ends) -> Option<RouteTo> {
     let (gateway, source) = (ends.gateway.and_then(v4), ends.source.and_then(v4));
     Some(RouteTo { ifindex: ends.ifindex?, gateway, source })
 }

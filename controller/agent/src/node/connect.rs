@@ -58,18 +58,23 @@ impl<S: LeaseStore> Node<S> {
         own: &OwnLeases,
         desired: &Desired,
     ) -> Result<()> {
-        // What an agent with another backend left is looked for once.
-        let is_first = self.last.is_none();
         if let (Some(network), Some(lease)) = (self.settings.conf.network(), &own.v4) {
             self.connect_ipv4(link, tunnel, (network, lease.subnet), desired).await?;
         } else if let Some(Tunnel { spec, .. }) = tunnel {
             self.host.raise_overlay(spec, &[]).await?;
         }
-        if is_first {
-            let name = tunnel.map(|tunnel| tunnel.spec.name.as_str());
-            for device in self.host.remove_overlays_but(name).await? {
-                info!(device, "removed an overlay device that nothing needs any more");
-            }
+        Ok(())
+    }
+
+    /// Overlay devices that an agent with another backend left are looked for once: when the
+    /// routes of both families lead elsewhere.
+    pub(super) async fn remove_other_overlays(&self, tunnel: Option<&Tunnel>) -> Result<()> {
+        if self.last.is_some() {
+            return Ok(());
+        }
+        let name = tunnel.map(|tunnel| tunnel.spec.name.as_str());
+        for device in self.host.remove_overlays_but(name).await? {
+            info!(device, "removed an overlay device that nothing needs any more");
         }
         Ok(())
     }
@@ -81,6 +86,7 @@ impl<S: LeaseStore> Node<S> {
         (network, subnet): (Ipv4Net, PodCidr),
         desired: &Desired,
     ) -> Result<()> {
+        // What an agent with another backend left is looked for once.
         let is_first = self.last.is_none();
         if is_first || self.settings.conf.backend.is_direct() {
             self.route_to_peers(link, network, desired).await?;

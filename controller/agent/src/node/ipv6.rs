@@ -5,56 +5,79 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use anyhow::Result;
+use ipnet::Ipv6Net;
+use tartan_common::Mtu;
+use tartan_common::abi::Peer6;
 use tartan_core::conflict::{self, Observer6, Peers6};
-use tartan_core::desired::Desired;
-use tartan_core::desired6::{Desired6, HostFacts6, desired6};
+use tartan_core::desired::{Desired, Obstacle};
+use tartan_core::desired6::{Desired6, HostFacts6, TunnelFacts6, Unreachable6, desired6};
 use tartan_core::state::{AgentState, PeerState, PeerWay, RefusedState};
 use tartan_datapath::{PodEntry, Pods, Pods6};
 use tracing::{info, warn};
 
 use super::Node;
 use super::tunnel::{Link, Tunnel};
-use crate::host::{Host, Network6, OverlayKind, gateway6};
+use crate::host::{Host, HostError, Network6, OverlayKind, RouteChanges, gateway6};
 use crate::store::{LeaseStore, OwnLeases};
+
+/// The smallest link that IPv6 may use (RFC 8200 section 5).
+const SMALLEST: u32 = 1280;
 
 /// What a pass found out about IPv6.
 #[derive(Debug, Default)]
 pub(super) struct Ipv6 {
-    /// How the host reaches IPv6 pods; `None` where this node carries none.
-    network: Option<Network6>,
+    /// This node's share of the IPv6 pod network; `None` where it carries no IPv6 pods.
+    network: Option<Share>,
     peers: Peers6,
     /// What keeps IPv6 pods from being reached, and what to do.
     troubles: Vec<String>,
 }
 
+/// A node's share of the IPv6 pod network.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    network: Ipv6Net,
+    subnet: Ipv6Net,
+    /// The largest packet that fits into the tunnel, where there is one.
+    tunnel_mtu: Option<Mtu>,
+}
+
 impl<S: LeaseStore> Node<S> {
     /// Fills in the IPv6 half of the desired state.
-    pub(super) fn desire_ipv6(
+    ///
+    /// # Errors
+    /// When the kernel does not say how nodes are reached: what was there before stays.
+    pub(super) async fn desire_ipv6(
         &self,
         link: &Link<'_>,
         tunnel: Option<&Tunnel>,
         own: &OwnLeases,
         desired: &mut Desired,
-    ) -> Ipv6 {
+    ) -> Result<Ipv6> {
         let mut found = Ipv6::default();
         let (Some(network), Some(lease)) = (self.settings.conf.ipv6_network, &own.v6) else {
-            return found;
+            return Ok(found);
         };
-        let facts = match facts(link, tunnel, own) {
+        let mut facts = match facts(link, tunnel, own) {
             Ok(facts) => facts,
             Err(trouble) => {
                 found.troubles.push(trouble);
-                return found;
+                return Ok(found);
             }
         };
+        facts.is_direct = self.settings.conf.backend.is_direct();
         let vni = self.settings.conf.backend.vxlan().map(|conf| conf.vni);
         let node_name = &self.settings.node_name;
         let observer = Observer6 { node_name, own: Some(lease), network, vni };
         let leases = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.leases6);
         found.peers = conflict::peers6(observer, leases);
+        let nodes: Vec<_> = found.peers.usable.iter().map(|peer| peer.public_ip).collect();
+        facts.next_hops = self.host.next_hops6(&nodes).await?;
         (desired.config.ipv6, desired.ipv6) = desired6(network, lease, &found.peers.usable, &facts);
-        found.network = Some(Network6 { network, subnet: lease.subnet, mtu: facts.mtu });
-        found
+        found.troubles.extend(desired.ipv6.unreachable.iter().map(unreachable));
+        let tunnel_mtu = facts.tunnel.map(|tunnel| tunnel.mtu);
+        found.network = Some(Share { network, subnet: lease.subnet, tunnel_mtu });
+        Ok(found)
     }
 
     /// What the host stack needs to reach the IPv6 pod network.
@@ -62,6 +85,7 @@ impl<S: LeaseStore> Node<S> {
         &self,
         link: &Link<'_>,
         tunnel: Option<&Tunnel>,
+        desired: &Desired6,
         ipv6: &mut Ipv6,
     ) {
         if self.settings.conf.ipv6_network.is_some() {
@@ -70,13 +94,56 @@ impl<S: LeaseStore> Node<S> {
                 Err(error) => ipv6.troubles.push(error.to_string()),
             }
         }
-        let Some((network, tunnel)) = ipv6.network.as_ref().zip(tunnel) else { return };
-        match self.host.connect_ipv6(tunnel.overlay.ifindex, network).await {
-            Ok(true) => info!(network = %network.network, mtu = %network.mtu,
-                "connected the host to the IPv6 pod network"),
-            Ok(false) => {}
-            Err(error) => ipv6.troubles.push(format!("the host cannot reach IPv6 pods: {error}")),
+        let Some(share) = ipv6.network else { return };
+        let connected = match (tunnel, share.tunnel_mtu) {
+            (Some(tunnel), Some(mtu)) => self.connect_tunnel6(tunnel, &share, mtu).await,
+            (None, _) | (_, None) => Ok(()),
+        };
+        // What goes through the tunnel has its route before it loses another.
+        let routed = match connected {
+            Ok(()) => self.route_to_peers6(link, &share, desired).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = routed {
+            ipv6.troubles.push(format!("the host cannot reach IPv6 pods: {error}"));
         }
+    }
+
+    async fn connect_tunnel6(
+        &self,
+        tunnel: &Tunnel,
+        share: &Share,
+        mtu: Mtu,
+    ) -> Result<(), HostError> {
+        let Share { network, subnet, .. } = *share;
+        let to = Network6 { network, subnet, mtu };
+        if self.host.connect_ipv6(tunnel.overlay.ifindex, &to).await? {
+            info!(%network, %mtu, "connected the host to the IPv6 pod network");
+        }
+        Ok(())
+    }
+
+    /// The host stack's routes to nodes that are reached without a tunnel. Those that an agent
+    /// with another backend left are looked for once.
+    async fn route_to_peers6(
+        &self,
+        link: &Link<'_>,
+        share: &Share,
+        desired: &Desired6,
+    ) -> Result<(), HostError> {
+        if !self.settings.conf.backend.is_direct() && self.last.is_some() {
+            return Ok(());
+        }
+        let (wanted, uplink) = (&desired.routes, link.uplink.ifindex);
+        let changes = self.host.ensure_peer_routes6(share.network, wanted, uplink).await?;
+        if changes != RouteChanges::default() {
+            info!(
+                added = changes.added,
+                removed = changes.removed,
+                "changed the IPv6 routes to nodes that are reached without a tunnel"
+            );
+        }
+        Ok(())
     }
 
     /// Entries of pods that are gone, and entries or routes that somebody deleted: of a pod that
@@ -134,16 +201,20 @@ impl Ipv6 {
     }
 }
 
-/// The kernel's device looks up the next hop by itself.
+/// Of what goes through the tunnel the kernel's device looks up the next hop by itself.
 fn peer_state(peer: &conflict::Peer6, desired: &Desired6) -> PeerState {
-    let is_programmed = desired.peers.contains_key(&peer.subnet.network());
+    let is_direct = desired.peers.get(&peer.subnet.network()).map(Peer6::is_direct);
     PeerState {
         node_name: peer.node_name.clone(),
         subnet: peer.subnet.to_string(),
         public_ip: peer.public_ip.into(),
         vtep_mac: peer.vtep_mac.map(|mac| mac.to_string()),
-        next_hop: None,
-        mode: if is_programmed { PeerWay::Tunnel } else { PeerWay::None },
+        next_hop: (is_direct == Some(true)).then_some(peer.public_ip.into()),
+        mode: match is_direct {
+            Some(true) => PeerWay::Direct,
+            Some(false) => PeerWay::Tunnel,
+            None => PeerWay::None,
+        },
     }
 }
 
@@ -153,9 +224,23 @@ fn facts(link: &Link<'_>, tunnel: Option<&Tunnel>, own: &OwnLeases) -> Result<Ho
         let name = &link.uplink.name;
         return Err(not_carried(&format!("{name} has no global IPv6 address; give it one")));
     };
-    let Some(tunnel) = tunnel else {
-        return Err(not_carried("they need a tunnel so far; use Backend.Type \"vxlan\""));
-    };
+    let tunnel = tunnel.map(|tunnel| tunnel_facts(link, tunnel, own)).transpose()?;
+    if u32::from(link.mtu.get()) < SMALLEST {
+        let mtu = link.mtu;
+        return Err(not_carried(&format!("an MTU of {mtu} is too small; use {SMALLEST} or more")));
+    }
+    Ok(HostFacts6 {
+        node,
+        uplink_ifindex: link.uplink.ifindex,
+        link_mtu: link.mtu,
+        tunnel,
+        is_direct: false,
+        next_hops: BTreeMap::new(),
+    })
+}
+
+/// This node's end of the tunnel, or why there is none for IPv6.
+fn tunnel_facts(link: &Link<'_>, tunnel: &Tunnel, own: &OwnLeases) -> Result<TunnelFacts6, String> {
     if tunnel.overlay.kind == OverlayKind::Classic {
         let device = &tunnel.spec.name;
         return Err(format!(
@@ -174,7 +259,22 @@ fn facts(link: &Link<'_>, tunnel: Option<&Tunnel>, own: &OwnLeases) -> Result<Ho
             "an MTU of {outer} is too small for a tunnel over IPv6; use 1350 or more"
         ))
     })?;
-    Ok(HostFacts6 { node, vtep_mac, mtu, hop_limit: Host::default_hop_limit() })
+    Ok(TunnelFacts6 { vtep_mac, mtu, hop_limit: Host::default_hop_limit() })
+}
+
+fn unreachable(one: &Unreachable6) -> String {
+    let conflict::Peer6 { node_name, public_ip, .. } = &one.peer;
+    match one.why {
+        Obstacle::NoRoute => format!(
+            "no route to node {node_name} at {public_ip}: its IPv6 pods cannot be reached; add a \
+             route to the node"
+        ),
+        Obstacle::OffLink => format!(
+            "node {node_name} at {public_ip} is not on the uplink's link, and the host-gw backend \
+             has no tunnel: its IPv6 pods cannot be reached; use Backend.Type \"vxlan\" with \
+             \"DirectRouting\": true"
+        ),
+    }
 }
 
 fn not_carried(why: &str) -> String {

@@ -160,12 +160,13 @@ impl<S: LeaseStore> Node<S> {
         let peers = self.peers(&own).await?;
         let gate = self.decide_fast_path(&link, tunnel.as_ref());
         let mut desired = self.desired(&link, tunnel.as_ref(), &own, &peers, &gate).await?;
-        let mut ipv6 = self.desire_ipv6(&link, tunnel.as_ref(), &own, &mut desired);
+        let mut ipv6 = self.desire_ipv6(&link, tunnel.as_ref(), &own, &mut desired).await?;
         self.check = Check::Programs;
         self.program(&link, tunnel.as_ref(), &mut desired)?;
         self.check = Check::Routes;
         self.connect_host(&link, tunnel.as_ref(), &own, &desired).await?;
-        self.connect_ipv6(&link, tunnel.as_ref(), &mut ipv6).await;
+        self.connect_ipv6(&link, tunnel.as_ref(), &desired.ipv6, &mut ipv6).await;
+        self.remove_other_overlays(tunnel.as_ref()).await?;
         self.check = Check::Rules;
         let firewall = self.establish_rules(&link, tunnel.as_ref(), &own, &desired).await?;
         self.check = Check::Pods;

@@ -49,6 +49,9 @@ pub(super) fn answer6(question: &Question6, scene: &Scene) -> Result<Answer> {
         let step = format!("pod_egress: no pod of this node has the address {}", question.source);
         return Ok(Answer::dropped(Reason::SpoofedSource, vec![step]));
     }
+    if let Some(peer) = direct_peer(scene, source) {
+        return Ok(from_link(question, scene, peer));
+    }
     match scene.sender6_of(source) {
         Some(sender) => Ok(from_tunnel(question, scene, sender)),
         None => bail!(
@@ -72,6 +75,10 @@ fn from_pod(question: &Question6, scene: &Scene, pod: &PodEntry) -> Answer {
         PodEgress6::Tunnel(peer) => {
             let steps = vec![met, through_tunnel(scene, peer)];
             Answer::goes(Verdict::Fast, Path::PodRemoteFast, steps)
+        }
+        PodEgress6::Direct(peer) => {
+            let steps = vec![met, onto_link(scene, peer)];
+            Answer::goes(Verdict::Fast, Path::PodDirectFast, steps)
         }
         PodEgress6::Foreign => Answer::goes(Verdict::Stack, Path::PodElsewhere, vec![met]),
         PodEgress6::Stack(path, tag) => {
@@ -127,6 +134,12 @@ fn behind_stack(
         }
         return Answer::goes(Verdict::Stack, path, steps);
     }
+    if let Some(peer) = direct_peer(scene, destination) {
+        let link = scene.link(peer.link_ifindex);
+        steps.push(format!("its route leads to {link}: uplink_egress"));
+        steps.push(onto_link(scene, peer));
+        return Answer::goes(Verdict::Stack, path, steps);
+    }
     let frame = packet::frame(question);
     let mut meta = meta(size(frame.len()), scene.config.overlay_ifindex);
     meta.tag = tag;
@@ -149,8 +162,13 @@ fn from_host(question: &Question6, scene: &Scene) -> Result<Answer> {
     if !config.is_in_network(destination) {
         bail!("{shown} is outside the pod network: `ip -6 route get {shown}` tells more");
     }
-    let path =
-        if config.is_in_subnet(destination) { Path::PodDelivered } else { Path::OverlayDevice };
+    let path = if config.is_in_subnet(destination) {
+        Path::PodDelivered
+    } else if direct_peer(scene, destination).is_some() {
+        Path::StackToLink
+    } else {
+        Path::OverlayDevice
+    };
     let sent = "a process of this node sends it; the host stack routes it".to_owned();
     Ok(behind_stack(question, scene, path, 0, vec![sent]))
 }
@@ -171,10 +189,49 @@ fn from_tunnel(question: &Question6, scene: &Scene, sender: NetAddr6) -> Answer 
             let steps = vec![met, format!("decapsulated into the host stack: {why}")];
             Answer::goes(Verdict::Stack, Path::UplinkToStack, steps)
         }
-        UplinkIngress6::Device(_) | UplinkIngress6::Foreign => {
+        UplinkIngress6::Device(_)
+        | UplinkIngress6::Foreign
+        | UplinkIngress6::LinkPod(_)
+        | UplinkIngress6::LinkStack(_) => {
             Answer::goes(Verdict::Stack, Path::UplinkToDevice, vec![met])
         }
     }
+}
+
+/// A packet of a node that sends to this one without a tunnel.
+fn from_link(question: &Question6, scene: &Scene, peer: &Peer6) -> Answer {
+    let frame = packet::frame(question);
+    let meta = meta(size(frame.len()), peer.link_ifindex);
+    let node = scene.node(Ipv6Addr::from(peer.node));
+    let met = format!("uplink_ingress: a packet of node {node}, on the link without a tunnel");
+    match uplink_ingress6(&frame[..], &meta, &scene.config, scene) {
+        UplinkIngress6::Drop(reason) => Answer::dropped(reason, vec![met]),
+        UplinkIngress6::LinkPod(pod) => {
+            let into = format!("straight into the pod behind {}", scene.link(pod.ifindex));
+            Answer::goes(Verdict::Fast, Path::LinkPodFast, vec![met, into])
+        }
+        UplinkIngress6::LinkStack(_)
+        | UplinkIngress6::Foreign
+        | UplinkIngress6::Device(_)
+        | UplinkIngress6::Pod(..)
+        | UplinkIngress6::Stack(..) => {
+            let why = why_not_into_pod(question, scene, &scene.config.ipv6);
+            let steps = vec![met, format!("into the host stack: {why}")];
+            Answer::goes(Verdict::Stack, Path::LinkToStack, steps)
+        }
+    }
+}
+
+/// The peer whose pod has this address, if it is reached without a tunnel.
+fn direct_peer(scene: &Scene, address: NetAddr6) -> Option<&Peer6> {
+    let peer = scene.peers6.get(&address.masked(scene.config.ipv6.subnet_mask));
+    peer.filter(|peer| peer.is_direct())
+}
+
+/// From the pod to the wire, without a tunnel.
+fn onto_link(scene: &Scene, peer: &Peer6) -> String {
+    let (node, link) = (scene.node(Ipv6Addr::from(peer.node)), scene.link(peer.link_ifindex));
+    format!("sent as it is by {link} to node {node}, packets of at most {} bytes", peer.mtu)
 }
 
 /// Why a packet from the tunnel does not go straight into its pod.

@@ -82,7 +82,7 @@ impl Whose {
         }
     }
 
-    /// In IPv6, where no peer is reached without a tunnel.
+    /// In IPv6.
     #[must_use]
     pub const fn v6(self) -> NetAddr6 {
         match self {
@@ -93,8 +93,8 @@ impl Whose {
             Self::Gateway => fixture6::GATEWAY,
             Self::Remote => fixture6::REMOTE,
             Self::RemoteVtep => fixture6::REMOTE_VTEP,
-            Self::LinkPod => near(fixture6::REMOTE, 3),
-            Self::FarPod => near(fixture6::REMOTE, 4),
+            Self::LinkPod => fixture6::LINK_POD,
+            Self::FarPod => fixture6::FAR_POD,
             Self::Nowhere => fixture6::NOWHERE,
             Self::Outside => fixture6::OUTSIDE,
             Self::Node => fixture6::NODE,

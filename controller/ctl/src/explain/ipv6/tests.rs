@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tartan_common::Mac;
-use tartan_common::abi::{Abi as _, FastPath, NodeConfig, NodeEntry6};
+use tartan_common::abi::{Abi as _, FastPath, NodeConfig, NodeEntry6, PeerMode};
 
 use super::*;
 
@@ -28,7 +28,8 @@ fn scene() -> Scene {
         mtu: 1430,
         vtep_mac: Mac([2, 0, 0, 0, 0, 2]),
         hop_limit: 64,
-        unused: [0; 5],
+        mode: PeerMode::Tunnel as u8,
+        link_ifindex: 2,
     };
     let lease = NodeEntry6 { subnet: address("fd00:10:244:2::"), mask: NetAddr6::mask(64) };
     Scene {
@@ -96,6 +97,28 @@ fn forged_sources_and_unleased_subnets_are_dropped() {
     check(&nowhere, Verdict::Dropped, "no-peer", "no node leases");
     let stranger = ask(Protocol::Tcp, "fd00:10:244:2::9", "fd00:10:244:3::1");
     check(&stranger, Verdict::Dropped, "inner-destination", "node2");
+}
+
+#[test]
+fn without_a_tunnel_the_link_is_named() {
+    let mut scene = scene();
+    for peer in scene.peers6.values_mut() {
+        (peer.mode, peer.mtu) = (PeerMode::Direct as u8, 1500);
+    }
+    let ask = |protocol, source: &str, destination: &str| {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+        answer6(&Question6 { source, destination, protocol, port: 80 }, &scene).unwrap()
+    };
+    let across = ask(Protocol::Tcp, "fd00:10:244:1::2", "fd00:10:244:2::9");
+    check(&across, Verdict::Fast, "pod-direct-fast", "by if2 to node node2 (fd30::12)");
+    let datagram = ask(Protocol::Udp, "fd00:10:244:1::2", "fd00:10:244:2::9");
+    check(&datagram, Verdict::Stack, "pod-to-stack", "uplink_egress");
+    let back = ask(Protocol::Tcp, "fd00:10:244:2::9", "fd00:10:244:1::2");
+    check(&back, Verdict::Fast, "link-pod-fast", "if12");
+    let echo = ask(Protocol::Icmp, "fd00:10:244:2::9", "fd00:10:244:1::2");
+    check(&echo, Verdict::Stack, "link-to-stack", "host stack");
+    let node = ask(Protocol::Tcp, "fd30::11", "fd00:10:244:2::9");
+    check(&node, Verdict::Stack, "stack-to-link", "at most 1500 bytes");
 }
 
 #[test]
