@@ -23,7 +23,7 @@ pub fn add(
 ) -> Result<Value, CniError> {
     let netns = NetNs::open(&call.netns)?;
     refuse_chained(conf)?;
-    let plan = Plan::new(conf, call, context.patience)?;
+    let plan = Plan::new(conf, call, context.patience, &mut *context.datapath)?;
     let mut pod = netns.enter(&call.attachment.ifname)?;
     refuse_existing(&pod, call)?;
     await_datapath(context)?;

@@ -43,6 +43,10 @@ pub trait Datapath {
     /// Whether flows may skip the host's conntrack.
     fn skips_conntrack(&mut self) -> bool;
 
+    /// Whether packets to other nodes may have to fit into a tunnel. It is so unless the data path
+    /// says otherwise.
+    fn tunnels(&mut self) -> bool;
+
     /// The entry of an address.
     ///
     /// # Errors
@@ -126,6 +130,11 @@ impl Datapath for Pinned {
     fn skips_conntrack(&mut self) -> bool {
         let config = Config::open().and_then(|config| config.get());
         config.is_ok_and(|config| config.is_some_and(|it| it.fast_path() != FastPath::Off))
+    }
+
+    fn tunnels(&mut self) -> bool {
+        let config = Config::open().and_then(|config| config.get());
+        !config.is_ok_and(|config| config.is_some_and(|it| !it.has_tunnel()))
     }
 
     fn pod(&mut self, ip: IpAddr) -> Result<Option<PodEntry>, DatapathError> {

@@ -7,6 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use tartan_common::Mac;
 
+use crate::datapath::Datapath;
 use crate::environment::Invocation;
 use crate::error::{CniError, Code};
 use crate::handover;
@@ -48,14 +49,22 @@ impl Plan {
     /// # Errors
     ///
     /// The first thing that is missing, wrong or not to be had.
-    pub fn new(conf: &NetConf, call: &Invocation, patience: Patience) -> Result<Self, CniError> {
+    pub fn new(
+        conf: &NetConf,
+        call: &Invocation,
+        patience: Patience,
+        datapath: &mut dyn Datapath,
+    ) -> Result<Self, CniError> {
         let delegate = conf.delegate()?;
         let request = conf.pod_request(&call.args)?;
         let asked = conf.routes()?;
         let identity = Identity::new(&conf.name, &call.attachment);
         let file = conf.subnet_file()?;
         patience.wait_for(|| file.exists());
-        let subnet = SubnetEnv::load(&file)?;
+        let mut subnet = SubnetEnv::load(&file)?;
+        if subnet.subnet6.is_some() && !datapath.tunnels() {
+            subnet = subnet.without_tunnel();
+        }
         let ways = ways(&subnet, delegate.mtu);
         Ok(Self {
             mtu: delegate.mtu.unwrap_or(subnet.link_mtu()),

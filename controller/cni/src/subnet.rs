@@ -32,6 +32,8 @@ pub struct SubnetEnv {
     pub networks6: Vec<Ipv6Net>,
     /// `FLANNEL_IPV6_SUBNET`, masked.
     pub subnet6: Option<Ipv6Net>,
+    /// Bytes that IPv6 packets lose besides: the file does not say, for flannel's does not.
+    ipv6_more: u32,
 }
 
 impl SubnetEnv {
@@ -72,7 +74,14 @@ impl SubnetEnv {
             ip_masq: file.ip_masq.unwrap_or_default(),
             networks6: file.ipv6_networks.iter().map(Ipv6Net::trunc).collect(),
             subnet6: file.ipv6_subnet.map(|subnet| subnet.trunc()),
+            ipv6_more: IPV6_MORE,
         })
+    }
+
+    /// The same on a node without a tunnel: what the link takes, both families may fill.
+    #[must_use]
+    pub fn without_tunnel(self) -> Self {
+        Self { ipv6_more: 0, ..self }
     }
 
     /// This node's pods, IPv4 first.
@@ -99,7 +108,7 @@ impl SubnetEnv {
     /// Bytes that a pod may put into an IPv6 packet: a tunnel over IPv6 takes twenty more.
     #[must_use]
     pub const fn mtu6(&self) -> u32 {
-        self.mtu.saturating_sub(IPV6_MORE)
+        self.mtu.saturating_sub(self.ipv6_more)
     }
 }
 
@@ -163,6 +172,7 @@ mod tests {
         let text = "FLANNEL_IPV6_NETWORK=fd00::/48\nFLANNEL_IPV6_SUBNET=fd00::/64\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true";
         let env = SubnetEnv::parse(text, "f").expect("complete");
         assert_eq!((env.subnet, env.link_mtu(), env.subnets().count()), (None, 1430, 1));
+        assert_eq!(env.without_tunnel().link_mtu(), 1450);
         let half = format!("{text}\nFLANNEL_NETWORK=10.244.0.0/16");
         let error = SubnetEnv::parse(&half, "f").expect_err("half of IPv4");
         assert!(error.msg.contains("FLANNEL_SUBNET"), "{}", error.msg);

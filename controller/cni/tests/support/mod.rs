@@ -60,6 +60,10 @@ impl Datapath for Memory {
         true
     }
 
+    fn tunnels(&mut self) -> bool {
+        true
+    }
+
     fn ready(&mut self) -> Result<(), DatapathError> {
         if self.ready_at.is_some_and(|at| Instant::now() < at) {
             return Err(DatapathError::NotReady("nothing is pinned yet".into()));
