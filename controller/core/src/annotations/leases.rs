@@ -16,6 +16,9 @@ const IPV6_LENGTHS: std::ops::RangeInclusive<u8> = 16..=126;
 /// Names of backends are this long at most, where they are repeated.
 const LONGEST_TYPE: usize = 32;
 
+/// What `public-ip` says where there is no IPv4.
+pub(super) const NO_IPV4: &str = "0.0.0.0";
+
 /// One of the two address families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -136,6 +139,10 @@ fn published(record: &NodeRecord, family: Family) -> Result<Option<&str>, LeaseF
     }
     if let Some(fault) = &record.fault {
         return Err(fault.clone().into());
+    }
+    // flannel's host-gw says so of a node of IPv6 alone.
+    if text(address) == Some(NO_IPV4) && pod_cidr4(record)?.is_none() {
+        return Ok(None);
     }
     text(address).map(Some).ok_or(LeaseFault::NoPublicIp(address.name()))
 }

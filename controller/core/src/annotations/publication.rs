@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value};
 
+use super::leases::NO_IPV4;
 use super::{AnnotationPrefix, Key, NodeRecord};
 use crate::LeaseBackend;
 
@@ -46,7 +47,7 @@ pub fn published_addresses(
 }
 
 /// All annotations of ours that the Node shall have. The keys of a family that the node has not
-/// are left alone.
+/// are left alone, but where flannel writes them.
 #[must_use]
 pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, String)> {
     let (public_ip, public_ipv6) = published_addresses(publication, record);
@@ -57,6 +58,10 @@ pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, Strin
     if let Some(address) = public_ip {
         wanted.push((Key::BackendData, publication.backend.data()));
         wanted.push((Key::PublicIp, address.to_string()));
+    } else if publication.backend == LeaseBackend::HostGw {
+        // As flannel's host-gw does; with a tunnel it says nothing.
+        wanted.push((Key::BackendData, publication.backend.data()));
+        wanted.push((Key::PublicIp, NO_IPV4.to_owned()));
     }
     if let (Some(ipv6), Some(address)) = (&publication.ipv6, public_ipv6) {
         wanted.push((Key::BackendV6Data, ipv6.backend.data()));
@@ -87,6 +92,24 @@ mod tests {
     use super::*;
     use crate::Timestamp;
 
+    /// Of host-gw flannel writes both families' keys, and we read them as what they mean.
+    fn without_a_tunnel(record: &NodeRecord, ipv6: &Publication6) {
+        let backend = LeaseBackend::HostGw;
+        let ipv6 = Publication6 { backend: backend.clone(), ..ipv6.clone() };
+        let publication = Publication { public_ip: None, backend, ipv6: Some(ipv6) };
+        let mut record = record.clone();
+        for (key, value) in wanted(&publication, &record) {
+            record.annotate(key, &value);
+        }
+        assert_eq!(record.annotation(Key::PublicIp), Some("0.0.0.0"));
+        assert_eq!(record.annotation(Key::BackendData), Some("null"));
+        let read = to_leases(&record);
+        assert_eq!(read.v4, Ok(None));
+        assert_eq!(read.v6.unwrap().unwrap().backend, LeaseBackend::HostGw);
+        record.pod_cidrs.push("10.244.1.0/24".into());
+        assert_eq!(to_leases(&record).v4.unwrap().unwrap().public_ip, Ipv4Addr::UNSPECIFIED);
+    }
+
     #[test]
     fn a_node_of_ipv6_alone_says_nothing_of_ipv4() {
         let mut record = NodeRecord::bare("node1", "uid", Timestamp::from_unix_seconds(1));
@@ -107,6 +130,7 @@ mod tests {
         let read = to_leases(&record);
         assert_eq!((own.v4, read.v4), (None, Ok(None)));
         assert_eq!(own.v6.unwrap(), read.v6.unwrap());
+        without_a_tunnel(&record, publication.ipv6.as_ref().unwrap());
         record.pod_cidrs = Vec::new();
         let fault = own_leases(&record, &publication, networks).unwrap_err().to_string();
         assert!(fault.contains("--cluster-cidr=fd00:10:244::/56"), "{fault}");
