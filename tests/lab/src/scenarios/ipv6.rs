@@ -90,12 +90,12 @@ fn pod6(pod: &Pod) -> Result<IpAddr> {
 }
 
 /// Servers on IPv6.
-struct Servers6 {
+pub(super) struct Servers6 {
     _echo: Running<EchoReport>,
     _sink: Running<SinkReport>,
 }
 
-fn serve(place: &dyn Place) -> Result<Servers6> {
+pub(super) fn serve(place: &dyn Place) -> Result<Servers6> {
     Ok(Servers6 {
         _echo: Running::start(place, "echo --bind ::", "")?,
         _sink: Running::start(place, "tcp-sink --bind [::]:7100", "")?,

@@ -11,6 +11,7 @@ mod cni_load;
 mod conntrack_mixed_paths;
 mod differential;
 mod direct;
+mod direct6;
 mod fast_share;
 mod ipv6;
 mod kernel_baseline;
@@ -66,6 +67,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     all_pairs::SCENARIOS,
     kernel_vxlan_interop::SCENARIOS,
     direct::SCENARIOS,
+    direct6::SCENARIOS,
     kernel_reach::SCENARIOS,
     wire_equality::SCENARIOS,
     differential::SCENARIOS,
