@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::firewall::FirewallEvents;
 use crate::health::Health;
-use crate::host::{Events, Host};
+use crate::host::{Events, Host, LinkEvents};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::store::{LeaseStore, StoreError};
@@ -69,7 +69,8 @@ impl Life {
         let host = Host::connect()?;
         let host_events = host.events(settings.conf.ipv6_network.is_some())?;
         let node = Node::new(settings, self.kernel, host, store, health.clone());
-        let mut events = Changes { host: host_events, firewall: node.firewall_events() };
+        let (firewall, links) = (node.firewall_events(), node.link_events());
+        let mut events = Changes { host: host_events, firewall, links };
         let mut round = Round::new(node, health);
         round.first().await?;
         round.follow(&mut events, &mut self.stop).await;
@@ -91,6 +92,7 @@ impl Life {
 struct Changes {
     host: Events,
     firewall: FirewallEvents,
+    links: LinkEvents,
 }
 
 impl Changes {
@@ -98,6 +100,7 @@ impl Changes {
         tokio::select! {
             () = self.host.changed() => {}
             () = self.firewall.changed() => {}
+            () = self.links.changed() => {}
         }
     }
 }

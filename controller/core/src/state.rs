@@ -94,6 +94,9 @@ pub struct AgentState {
     /// The other nodes' IPv6 subnets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers6: Vec<PeerState>,
+    /// Pods whose flows never skip the host stack, though others' may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow_pods: Vec<SlowPodState>,
     /// Leases that are not used.
     pub refused: Vec<RefusedState>,
     /// What could not be read as a lease.
@@ -212,6 +215,17 @@ impl PeerWay {
             Self::None => "none",
         }
     }
+}
+
+/// A pod whose flows never skip the host stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowPodState {
+    /// Its address.
+    pub address: IpAddr,
+    /// The host's end of its link.
+    pub interface: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A lease that is not used.

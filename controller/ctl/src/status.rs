@@ -1,5 +1,6 @@
 //! `tartanctl status`: what the agent decided, and whether the kernel does it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
@@ -121,6 +122,15 @@ fn peers(agent: &AgentState) -> String {
     }
 }
 
+/// How many there are, and how many of them the fast path leaves alone.
+fn shown_pods(pods: usize, agent: &AgentState) -> String {
+    let slow: BTreeSet<_> = agent.slow_pods.iter().map(|pod| &pod.interface).collect();
+    match slow.len() {
+        0 => pods.to_string(),
+        slow => format!("{pods}, {slow} of them off the fast path:"),
+    }
+}
+
 /// The agent holds a lock for as long as it lives.
 fn running_agent() -> Option<u32> {
     let file = File::open(Path::new(LOCK_FILE)).ok()?;
@@ -181,7 +191,10 @@ fn print(status: &Status) {
             agent.unreadable.len()
         ),
     );
-    line("pods", pods.to_string());
+    line("pods", shown_pods(*pods, agent));
+    for pod in &agent.slow_pods {
+        line("", format!("{} behind {}: {}", pod.address, pod.interface, pod.why));
+    }
     for (index, hook) in programs.iter().enumerate() {
         let name = if index == 0 { "programs" } else { "" };
         line(name, format!("{} on {}: {}", hook.program, hook.interface, hook.state));

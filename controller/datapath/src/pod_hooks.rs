@@ -10,6 +10,7 @@ use crate::clsact;
 use crate::error::DatapathError;
 use crate::hooks::{Way, ensure, runs};
 use crate::pins;
+use crate::pod_wish;
 use crate::programs::ProgramName;
 use crate::provisional;
 use crate::tc::Side;
@@ -71,6 +72,7 @@ pub fn detach_pod(host_veth: &str) -> Result<(), DatapathError> {
         pins::remove(&dir.join(program.as_str()))?;
     }
     provisional::finish(&dir, host_veth)?;
+    pod_wish::forget(&dir)?;
     match if_nametoindex(host_veth) {
         Ok(ifindex) => clsact::clear(ifindex)?,
         Err(_) => clsact::sweep()?,

@@ -65,6 +65,24 @@ macro_rules! pod_table {
                 Ok(false)
             }
 
+            /// Replaces a pod's entry if it is still `old`; says whether it was.
+            ///
+            /// # Errors
+            /// When the kernel refuses.
+            pub fn replace(
+                &mut self,
+                address: $address,
+                old: &PodEntry,
+                new: &PodEntry,
+            ) -> Result<bool, DatapathError> {
+                let _lock = pins::lock(&pins::pod_links())?;
+                if self.0.get(address.octets())?.as_ref() != Some(old) {
+                    return Ok(false);
+                }
+                self.0.insert(address.octets(), new, || format!("pod {address}"))?;
+                Ok(true)
+            }
+
             /// Every pod.
             ///
             /// # Errors

@@ -27,6 +27,8 @@ const NEW: u16 = 0x600;
 const PUT: u16 = 0x400;
 
 const CLSACT: u32 = 0xffff_fff1;
+/// `TC_H_ROOT`: the parent of the qdisc that everything passes.
+const ROOT: u32 = 0xffff_ffff;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// Every EtherType, in network byte order as `tcm_info` has it.
 const ALL_PROTOCOLS: u32 = 0x0003_u16.to_be() as u32;
@@ -68,9 +70,52 @@ pub(crate) enum Side {
 pub(crate) struct Filter {
     priority: u32,
     handle: u32,
+    /// Its classifier, such as `u32`.
+    pub(crate) kind: String,
     name: String,
     /// The program that it runs, if it is one of the classifier `bpf`.
     pub(crate) program: Option<u32>,
+}
+
+/// A qdisc that somebody put there, or the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Qdisc {
+    pub(crate) ifindex: u32,
+    parent: u32,
+    pub(crate) kind: String,
+}
+
+impl Qdisc {
+    /// Whether all that the interface sends has to pass it.
+    pub(crate) fn is_root(&self) -> bool {
+        self.parent == ROOT
+    }
+
+    /// Whether it has sides with filters, and does nothing itself.
+    pub(crate) fn has_sides(&self) -> bool {
+        self.parent == CLSACT
+    }
+}
+
+/// The interfaces whose qdisc, or a filter that is not ours, changed by what a datagram of the
+/// kernel's tells. Of filters that went with somebody else's `clsact` nobody is told.
+pub(crate) fn strange_links(datagram: &[u8]) -> Vec<u32> {
+    let mut links = Vec::new();
+    let mut rest = datagram;
+    while let Some((message, body, after)) = split(rest) {
+        let strange = match message {
+            // A `clsact` is made for every new pod and does nothing itself; its filters are told of.
+            NEW_QDISC | DEL_QDISC => read_qdisc(body).is_some_and(|qdisc| qdisc.kind != "clsact"),
+            NEW_FILTER | DEL_FILTER => {
+                read_filter(body).is_some_and(|filter| !filter.is_ours() && !filter.is_our_place())
+            }
+            _ => false,
+        };
+        let ifindex = body.get(4..).and_then(|at| at.first_chunk()).copied();
+        links.extend(ifindex.filter(|_| strange).map(u32::from_ne_bytes));
+        rest = after;
+    }
+    links
 }
 
 impl Filter {
@@ -82,6 +127,11 @@ impl Filter {
     /// Whether it is ours and runs the program of this name.
     pub(crate) fn runs(&self, name: &str) -> bool {
         self.program_name() == Some(name)
+    }
+
+    /// Whether it is a line of the kernel's about the place that ours is in, and no filter.
+    pub(crate) fn is_our_place(&self) -> bool {
+        self.priority == PRIORITY && self.handle == 0 && self.kind == "bpf"
     }
 
     /// The name of the program that it runs, if it is ours.
@@ -126,8 +176,13 @@ impl Tc {
             }
             Err(error) => return Err(error),
         };
-        let kind = |body: &Vec<u8>| text(attribute(body.get(TCMSG..)?, KIND)?);
-        Ok(answers.iter().find_map(kind))
+        Ok(answers.iter().find_map(|body| kind(body)))
+    }
+
+    /// Every qdisc of every interface.
+    pub(crate) fn qdiscs(&self) -> io::Result<Vec<Qdisc>> {
+        let answers = self.ask(Message::new(GET_QDISC, DUMP, 0, 0, 0, 0))?;
+        Ok(answers.iter().filter_map(|message| read_qdisc(message)).collect())
     }
 
     /// Runs a program on a side, in place of ours that is there: its answer is the verdict.
@@ -205,7 +260,18 @@ fn read_filter(body: &[u8]) -> Option<Filter> {
     let name = options.and_then(|options| attribute(options, BPF_NAME)).and_then(text);
     let program = options.and_then(|options| attribute(options, BPF_ID));
     let program = program.and_then(|id| id.first_chunk()).map(|id| u32::from_ne_bytes(*id));
-    Some(Filter { priority: info >> 16, handle, name: name.unwrap_or_default(), program })
+    let (name, kind) = (name.unwrap_or_default(), kind(body).unwrap_or_default());
+    Some(Filter { priority: info >> 16, handle, kind, name, program })
+}
+
+fn read_qdisc(body: &[u8]) -> Option<Qdisc> {
+    let word = |at: usize| Some(u32::from_ne_bytes(*body.get(at..)?.first_chunk()?));
+    Some(Qdisc { ifindex: word(4)?, parent: word(12)?, kind: kind(body)? })
+}
+
+/// The kind of the qdisc or the filter that a message is about.
+fn kind(body: &[u8]) -> Option<String> {
+    text(attribute(body.get(TCMSG..)?, KIND)?)
 }
 
 /// A text that ends with a zero byte.
@@ -292,12 +358,29 @@ mod tests {
     #[test]
     fn a_strangers_filter_is_not_ours() {
         let name = "tartan:pod_egress".to_owned();
-        let ours = Filter { priority: PRIORITY, handle: HANDLE, name, program: Some(7) };
+        let kind = "bpf".to_owned();
+        let ours = Filter { priority: PRIORITY, handle: HANDLE, kind, name, program: Some(7) };
         assert!(ours.is_ours());
         assert!(!Filter { priority: 49152, ..ours.clone() }.is_ours());
         assert!(!Filter { handle: 1, ..ours.clone() }.is_ours());
         assert!(!Filter { name: "cil_from_netdev".to_owned(), ..ours.clone() }.is_ours());
         assert!(!Filter { program: None, ..ours }.is_ours());
+    }
+
+    #[test]
+    fn others_changes_are_told_by_their_links() {
+        let message = |kind, flags, handle, parent, what: &[u8]| {
+            let message = Message::new(kind, flags, 3, handle, parent, info());
+            message.attribute(KIND, what).finish().unwrap()
+        };
+        let clsact = message(NEW_QDISC, 0, CLSACT_HANDLE, CLSACT, b"clsact\0");
+        let place = message(NEW_FILTER, 0, 0, Side::Ingress as u32, b"bpf\0");
+        assert!(strange_links(&[clsact.clone(), place].concat()).is_empty());
+        let tbf = message(NEW_QDISC, 0, 1, ROOT, b"tbf\0");
+        let filter = message(DEL_FILTER, 0, 0x8000_0800, Side::Ingress as u32, b"u32\0");
+        assert_eq!(strange_links(&[clsact, tbf.clone(), filter].concat()), [3, 3]);
+        let qdisc = read_qdisc(&tbf[HEADER..]).unwrap();
+        assert!(qdisc.is_root() && !qdisc.has_sides() && qdisc.kind == "tbf");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use tartan_core::subnet_env::SubnetEnv;
 use tartan_datapath::{Pods, Pods6};
 use tracing::{info, warn};
 
-use super::Node;
 use super::tunnel::{Link, Tunnel};
+use super::{Node, pod_links};
 use crate::host::RouteChanges;
 use crate::store::{LeaseStore, OwnLeases};
 
@@ -40,6 +40,7 @@ impl<S: LeaseStore> Node<S> {
         for veth in self.pods.orphans()? {
             let found = self.host.pod_behind(&veth, subnet).await?;
             if let Some((address, pod)) = found {
+                let pod = pod_links::flagged(pod)?;
                 match address {
                     IpAddr::V4(address) => Pods::open()?.insert(address, &pod)?,
                     IpAddr::V6(address) => Pods6::open()?.insert(address, &pod)?,

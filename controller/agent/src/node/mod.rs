@@ -11,6 +11,7 @@ mod fast_path;
 mod ipv6;
 mod lease;
 mod memory;
+mod pod_links;
 mod report;
 mod rules;
 mod tables;
@@ -33,6 +34,7 @@ use tracing::{info, warn};
 use self::difference::Trust;
 use self::fast_path::Gate;
 use self::memory::Memory;
+use self::pod_links::LinkWatch;
 use self::tables::{KnownPods, Tables};
 use self::tunnel::{Link, Tunnel};
 use self::xdp::UplinkXdp;
@@ -72,6 +74,7 @@ pub struct Node<S> {
     replace_programs: bool,
     xdp: UplinkXdp,
     pods: KnownPods,
+    links: LinkWatch,
     /// What the store said against what the node holds.
     objection: Option<String>,
     last: Option<AgentState>,
@@ -101,6 +104,7 @@ impl<S: LeaseStore> Node<S> {
             replace_programs,
             xdp: UplinkXdp::default(),
             pods: KnownPods::default(),
+            links: LinkWatch::default(),
             objection: None,
             last: None,
         };
@@ -149,6 +153,8 @@ impl<S: LeaseStore> Node<S> {
     }
 
     async fn pass(&mut self) -> Result<()> {
+        // Before anything that can fail: a limit is to be heeded at once.
+        let slow_pods = self.links.heed();
         self.check = Check::Uplink;
         let uplink = self.uplink().await?;
         self.check = Check::Lease;
@@ -194,6 +200,7 @@ impl<S: LeaseStore> Node<S> {
         };
         let mut state = report::state(&pass, &self.store.describe());
         ipv6.report(&mut state, &desired.ipv6);
+        slow_pods.report(&mut state);
         self.report(state)?;
         service
     }

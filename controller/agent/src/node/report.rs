@@ -88,6 +88,7 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
         source_check: source_check.to_owned(),
         peers: peer_states(peers, desired),
         peers6: Vec::new(),
+        slow_pods: Vec::new(),
         refused: refused_states(peers),
         unreadable: faults
             .iter()

@@ -126,16 +126,17 @@ fn why_stack(question: &Question, scene: &Scene, pod: &PodEntry) -> String {
             "{destination} is outside the pod network; routes, Services and masquerading are its"
         );
     }
-    if !pod.may_be_fast() {
-        return "this pod's flows never skip it".to_owned();
+    if let Some(why) = scene.why_slow(question.source, pod) {
+        return why;
     }
     if is_local(config, destination) {
         match scene.pods.get(&destination) {
             None => return format!("no pod of this node has the address {destination}"),
-            Some(to) if !to.may_be_fast() => {
-                return "flows of the pod that it is for never skip it".to_owned();
+            Some(to) => {
+                if let Some(why) = scene.why_slow(question.destination, to) {
+                    return why;
+                }
             }
-            Some(_) => {}
         }
     } else if !scene.peers.contains_key(&destination.masked(config.subnet_mask)) {
         return format!("no node leases the subnet of {destination}");
@@ -286,8 +287,7 @@ fn why_not_into_pod(question: &Question, scene: &Scene) -> String {
     }
     match scene.pods.get(&NetAddr::from(question.destination)) {
         None => format!("no pod of this node has the address {}", question.destination),
-        Some(pod) if !pod.may_be_fast() => "this pod's flows never skip it".to_owned(),
-        Some(_) => why_gate(scene),
+        Some(pod) => scene.why_slow(question.destination, pod).unwrap_or_else(|| why_gate(scene)),
     }
 }
 

@@ -97,8 +97,8 @@ fn why_stack(question: &Question6, scene: &Scene, pod: &PodEntry) -> String {
             "{shown} is outside the pod network; routes, Services and masquerading are its"
         );
     }
-    if !pod.may_be_fast() {
-        return "this pod's flows never skip it".to_owned();
+    if let Some(why) = scene.why_slow(question.source, pod) {
+        return why;
     }
     if !config.is_in_subnet(destination) {
         let is_leased = scene.peers6.contains_key(&destination.masked(config.subnet_mask));
@@ -106,8 +106,7 @@ fn why_stack(question: &Question6, scene: &Scene, pod: &PodEntry) -> String {
     }
     match scene.pods6.get(&destination) {
         None => format!("no pod of this node has the address {shown}"),
-        Some(to) if !to.may_be_fast() => "flows of the pod that it is for never skip it".to_owned(),
-        Some(_) => why_gate(scene),
+        Some(to) => scene.why_slow(shown, to).unwrap_or_else(|| why_gate(scene)),
     }
 }
 
@@ -241,8 +240,7 @@ fn why_not_into_pod(question: &Question6, scene: &Scene, config: &Ipv6Config) ->
     }
     match scene.pods6.get(&NetAddr6::from(question.destination)) {
         None => format!("no pod of this node has the address {}", question.destination),
-        Some(pod) if !pod.may_be_fast() => "this pod's flows never skip it".to_owned(),
-        Some(_) => why_gate(scene),
+        Some(pod) => scene.why_slow(question.destination, pod).unwrap_or_else(|| why_gate(scene)),
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Scene {
     pub(super) nodes6: BTreeMap<NetAddr6, NodeEntry6>,
     /// Names of nodes by their addresses.
     pub(super) names: BTreeMap<IpAddr, String>,
+    /// Why pods never skip the host stack, by their addresses, as the agent says.
+    pub(super) slow: BTreeMap<IpAddr, String>,
     /// CLOCK_MONOTONIC.
     pub(super) now: Duration,
     /// Names of interfaces.
@@ -38,9 +40,10 @@ impl Scene {
     pub(super) fn of_this_node() -> Result<Self> {
         let config = Config::open()?.get()?;
         let config = config.context("tartand has configured nothing yet: look at its log")?;
-        // Without the agent's word the answer is the same, but for the names.
-        let peers = read_state().map(|state| [state.peers, state.peers6].concat());
-        let peers = peers.unwrap_or_default();
+        // Without the agent's word the answer is the same, but for names and reasons.
+        let word =
+            read_state().map(|state| ([state.peers, state.peers6].concat(), state.slow_pods));
+        let (peers, slow) = word.unwrap_or_default();
         Ok(Self {
             config,
             pods: keyed(Pods::open()?.entries()?),
@@ -50,6 +53,7 @@ impl Scene {
             peers6: keyed(Peers6::open()?.entries()?),
             nodes6: keyed(Nodes6::open()?.entries()?),
             names: peers.into_iter().map(|peer| (peer.public_ip, peer.node_name)).collect(),
+            slow: slow.into_iter().map(|pod| (pod.address, pod.why)).collect(),
             now: clock_gettime(ClockId::CLOCK_MONOTONIC)?.into(),
             interface: interface_name,
         })
@@ -62,6 +66,20 @@ impl Scene {
             Some(name) => format!("{name} ({address})"),
             None => address.to_string(),
         }
+    }
+
+    /// Why a pod's flows never skip the host stack, and nothing if they may.
+    pub(super) fn why_slow(&self, address: impl Into<IpAddr>, pod: &PodEntry) -> Option<String> {
+        if pod.may_be_fast() {
+            return None;
+        }
+        let known = || match (pod.has_stranger(), pod.asks_for_stack()) {
+            (true, _) => "others put a limit, a filter or a program on its link".to_owned(),
+            (false, true) => "it asks for that".to_owned(),
+            (false, false) => "its entry says so".to_owned(),
+        };
+        let why = self.slow.get(&address.into()).cloned().unwrap_or_else(known);
+        Some(format!("flows of the pod behind {} never skip it: {why}", self.link(pod.ifindex)))
     }
 
     /// An interface, by its name as long as it is there.

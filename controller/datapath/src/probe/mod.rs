@@ -14,7 +14,8 @@ use tartan_common::features::{Feature, Features};
 
 use self::program::{Answer, Helper};
 use crate::error::DatapathError;
-use crate::sys::{Attr, Command, bpf};
+use crate::tc::Side;
+use crate::tcx;
 
 pub use self::floor::{Kernel, NotARelease, Release};
 
@@ -140,30 +141,11 @@ fn refused(error: &io::Error, what: &str) -> Result<bool, DatapathError> {
     }
 }
 
-/// The fields of `union bpf_attr` for `BPF_PROG_QUERY`.
-#[repr(C)]
-#[derive(Default)]
-struct Query {
-    ifindex: u32,
-    attach_type: u32,
-    flags: u32,
-    attach_flags: u32,
-    prog_ids: u64,
-    prog_cnt: u32,
-    unused: u32,
-}
-
-// SAFETY: `repr(C)`, six words and a pointer on their natural places; the pointer is null.
-unsafe impl Attr for Query {}
-
-/// `BPF_TCX_INGRESS`.
-const TCX_INGRESS: u32 = 46;
 /// The first interface of every network namespace.
 const LOOPBACK: u32 = 1;
 
 fn tcx_works() -> Result<bool, DatapathError> {
-    let mut query = Query { ifindex: LOOPBACK, attach_type: TCX_INGRESS, ..Query::default() };
-    match bpf(Command::ProgQuery, &mut query) {
+    match tcx::query(LOOPBACK, Side::Ingress) {
         Ok(_) => Ok(true),
         // The kernel knows the hook and misses the interface.
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(true),

@@ -62,6 +62,7 @@ fn scene(fast_path: FastPath) -> Scene {
         peers6: BTreeMap::new(),
         nodes6: BTreeMap::new(),
         names: BTreeMap::from([(Ipv4Addr::new(172, 30, 0, 12).into(), "node2".to_owned())]),
+        slow: BTreeMap::new(),
         now: Duration::from_secs(100),
         interface: |index| Some(format!("if{index}")),
     }
@@ -169,4 +170,24 @@ fn a_peer_on_the_link_is_reached_without_the_tunnel() {
     check(&back, Verdict::Stack, "link-to-stack", "FastPath is off");
     let host = ask(FastPath::On, Protocol::Tcp, "172.30.0.11", "10.244.2.9");
     check(&host, Verdict::Stack, "stack-to-link", "as it is by if2");
+}
+
+#[test]
+fn a_pod_that_is_off_the_fast_path_says_why() {
+    let [source, destination] = ["10.244.1.2", "10.244.1.3"];
+    let mut scene = scene(FastPath::On);
+    let shaped = pod(13).with_stranger(true);
+    scene.pods.insert(net(destination), shaped);
+    let ask = |scene: &Scene, from: &str, to: &str| {
+        answer(&question(Protocol::Tcp, from, to), scene).unwrap()
+    };
+    for (from, to) in [(source, destination), (destination, source)] {
+        let told = ask(&scene, from, to);
+        check(&told, Verdict::Stack, "pod-to-stack", "");
+        assert!(told.steps.concat().contains("others put a limit"), "{:?}", told.steps);
+    }
+    let address: std::net::IpAddr = destination.parse().unwrap();
+    scene.slow.insert(address, "the qdisc tbf is on it".to_owned());
+    let told = ask(&scene, source, destination).steps.concat();
+    assert!(told.contains("behind if13 never skip it: the qdisc tbf is on it"), "{told}");
 }

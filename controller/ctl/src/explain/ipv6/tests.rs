@@ -51,6 +51,7 @@ fn scene() -> Scene {
         peers6: BTreeMap::from([(lease.subnet, peer)]),
         nodes6: BTreeMap::from([(address("fd30::12"), lease)]),
         names: BTreeMap::from([("fd30::12".parse().unwrap(), "node2".to_owned())]),
+        slow: BTreeMap::new(),
         now: Duration::from_secs(100),
         interface: |index| Some(format!("if{index}")),
     }
