@@ -162,7 +162,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let veth = made(self.veth.as_ref())?;
         let entry = PodEntry {
             ifindex: veth.host_index,
-            flags: 0,
+            flags: PodEntry::flags_of(self.plan.asks_for_stack, self.plan.will_be_shaped),
             pod_mac: self.pod_mac,
             host_mac: self.identity.host_mac(),
         };
@@ -175,10 +175,14 @@ impl<'a, 'c> Attempt<'a, 'c> {
         if !(may_be_provisional && datapath.attach_provisionally(&veth.host_name)?) {
             datapath.attach(&veth.host_name)?;
         }
+        if self.plan.asks_for_stack {
+            datapath.remember_wish(&veth.host_name)?;
+        }
         Ok(())
     }
 
-    /// Host's end: settings, up, and the pod's MAC address, which others may change later.
+    /// Host's end: settings, up, and the pod's MAC address, which others may change later: the
+    /// kernel uses it at once, and then asks whether it is still the right one.
     pub(crate) fn connect_host(&mut self) -> Result<(), CniError> {
         let veth = made(self.veth.as_ref())?;
         let accept_ra = format!("ipv6/conf/{}/accept_ra", veth.host_name);
@@ -191,7 +195,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
             // It sees not all of a flow. Where the agent may not write settings, we may.
             self.context.note(sysctl::ensure("netfilter/nf_conntrack_tcp_be_liberal", "1"));
         }
-        let state = NeighbourState::Reachable;
+        let state = NeighbourState::Stale;
         let index = veth.host_index;
         // What is masqueraded towards the pod gets the link's address: the gateway's, as on a bridge.
         let mut batch = vec![link_up(index)];

@@ -30,12 +30,12 @@ pub fn check(conf: &NetConf, call: &Invocation, context: &mut Context<'_>) -> Re
         .ok_or_else(|| CniError::new(Code::InvalidConfig, "Required prevResult missing"))?;
     let interface = own_interface(&prev, call)?;
     check_reservation(conf, call)?;
-    let pod_link = check_pod(&mut netns.rtnl()?, interface, &prev, call)?;
+    check_pod(&mut netns.rtnl()?, interface, &prev, call)?;
     let ips = own_ips(&prev, call);
     let identity = Identity::new(&conf.name, &call.attachment);
     let names = possible_names(conf, identity, &call.args);
     let host_link = check_host(identity, &names, &ips, context)?;
-    check_programs(&ips, &pod_link, &host_link, context)
+    check_programs(&ips, &host_link, context)
 }
 
 fn own_interface<'a>(prev: &'a CniResult, call: &Invocation) -> Result<&'a Interface, CniError> {
@@ -75,7 +75,7 @@ fn check_pod(
     interface: &Interface,
     prev: &CniResult,
     call: &Invocation,
-) -> Result<Link, CniError> {
+) -> Result<(), CniError> {
     let link = pod.link(&interface.name)?;
     let link = link.ok_or_else(|| wrong(format!("interface {} is missing", interface.name)))?;
     check_link(&link, interface)?;
@@ -83,8 +83,7 @@ fn check_pod(
     if let Some(ip) = own_ips(prev, call).iter().find(|ip| !addresses.contains(ip)) {
         return Err(wrong(format!("Failed to match addr {ip} on interface {}", interface.name)));
     }
-    check_routes(pod, prev)?;
-    Ok(link)
+    check_routes(pod, prev)
 }
 
 fn check_link(link: &Link, interface: &Interface) -> Result<(), CniError> {
@@ -156,16 +155,16 @@ struct HostLink {
 /// What the programs know about the pod agrees with what is there.
 fn check_programs(
     ips: &[IpNet],
-    pod: &Link,
     host: &HostLink,
     context: &mut Context<'_>,
 ) -> Result<(), CniError> {
     for ip in ips.iter().map(IpNet::addr) {
         let entry = context.datapath.pod(ip)?;
-        let PodEntry { ifindex, pod_mac, .. } =
+        // Its MAC address may be another one by now: `tuning` changes it, and nothing depends on it.
+        let PodEntry { ifindex, .. } =
             entry.ok_or_else(|| wrong(format!("pod {ip} is not in the pods' map")))?;
-        if ifindex != host.index || pod.mac.is_some_and(|mac| mac != pod_mac) {
-            return Err(wrong(format!("the pods' map has another link or MAC address for {ip}")));
+        if ifindex != host.index {
+            return Err(wrong(format!("the pods' map has another link for {ip}")));
         }
     }
     Ok(())

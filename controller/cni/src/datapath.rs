@@ -83,6 +83,13 @@ pub trait Datapath {
     /// [`DatapathError`].
     fn attach_provisionally(&mut self, host_veth: &str) -> Result<bool, DatapathError>;
 
+    /// Notes beside the pins that the pod asks for the host stack, in case its entry gets lost.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError`].
+    fn remember_wish(&mut self, host_veth: &str) -> Result<(), DatapathError>;
+
     /// Removes both pins; absent ones are fine.
     ///
     /// # Errors
@@ -166,6 +173,10 @@ impl Datapath for Pinned {
 
     fn attach_provisionally(&mut self, host_veth: &str) -> Result<bool, DatapathError> {
         Ok(tartan_datapath::attach_pod_provisionally(host_veth)?)
+    }
+
+    fn remember_wish(&mut self, host_veth: &str) -> Result<(), DatapathError> {
+        Ok(tartan_datapath::remember_pod_wish(host_veth)?)
     }
 
     fn detach(&mut self, host_veth: &str) -> Result<(), DatapathError> {

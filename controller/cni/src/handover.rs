@@ -18,6 +18,7 @@ use tartan_core::atomic_file::temporary_beside;
 use crate::error::{CniError, Code};
 use crate::netconf::NetConf;
 use crate::subnet::SubnetEnv;
+use crate::wish;
 
 /// Only root may read what flannel's plugin keeps.
 const FILE_MODE: u32 = 0o600;
@@ -45,7 +46,9 @@ pub fn delegate_configuration(conf: &NetConf, subnet: &SubnetEnv) -> Result<Stri
     if let Some(version) = conf.version_as_given() {
         delegate.insert("cniVersion".to_owned(), json!(version));
     }
-    let runtime = conf.object_as_given("runtimeConfig")?;
+    let mut runtime = conf.object_as_given("runtimeConfig")?;
+    // flannel's plugin never asks for them.
+    runtime.remove(wish::ANNOTATIONS);
     if !runtime.is_empty() {
         delegate.insert("runtimeConfig".to_owned(), Value::Object(runtime));
     }

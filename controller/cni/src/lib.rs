@@ -11,6 +11,7 @@
 //! | [`environment`], [`netconf`], [`delegate`], [`json`] | the request, with Go's decoding rules |
 //! | [`version`], [`result`], [`error`] | the answer, in the request's version |
 //! | [`subnet`], [`plan`] | what the node offers, what ADD will do |
+//! | [`wish`] | what the pod itself asks for |
 //! | [`patience`] | waiting for an agent that is starting |
 //! | [`ipam`] | host-local's directory |
 //! | [`netlink`], [`netns`], [`sysctl`] | the kernel |
@@ -48,5 +49,6 @@ pub mod status;
 pub mod subnet;
 pub mod sysctl;
 pub mod version;
+pub mod wish;
 
 pub use run::{Outcome, run};

@@ -17,6 +17,7 @@ use crate::json::Object;
 use crate::naming::Naming;
 use crate::result::{CniResult, Dns, Route};
 use crate::version::SpecVersion;
+use crate::wish;
 
 const SUBNET_FILE: &str = "/run/flannel/subnet.env";
 const SCRATCH_DIR: &str = "/var/lib/cni/flannel";
@@ -201,6 +202,25 @@ impl NetConf {
         Ok(asked && !told)
     }
 
+    /// Whether the runtime tells of a limit on the pod's bandwidth: a plugin after this one will
+    /// put it on the veth.
+    ///
+    /// # Errors
+    ///
+    /// Code 6 for wrong types.
+    pub fn will_be_shaped(&self) -> Result<bool, CniError> {
+        Ok(self.root().object_or_empty("runtimeConfig")?.get("bandwidth").is_some())
+    }
+
+    /// Whether the pod asks for the host stack, whatever the node's fast path may do.
+    ///
+    /// # Errors
+    ///
+    /// Code 7 for a value that is not known, 6 for wrong types.
+    pub fn asks_for_stack(&self) -> Result<bool, CniError> {
+        wish::asks_for_stack(&self.root().object_or_empty("runtimeConfig")?)
+    }
+
     /// The result of an earlier ADD.
     ///
     /// # Errors
@@ -317,6 +337,35 @@ mod tests {
         let shaped = r#","capabilities":{"bandwidth":true},"runtimeConfig":{"bandwidth":{}}"#;
         assert_eq!(is_free(shaped), Ok(false));
         assert!(is_free(r#","capabilities":7"#).is_err());
+    }
+
+    #[test]
+    fn a_pod_has_the_last_word_about_its_own_way() {
+        let with = |annotations: &str| {
+            conf(&format!(
+                r#"{{"name":"n","runtimeConfig":{{"io.kubernetes.cri.pod-annotations":{annotations}}}}}"#
+            ))
+            .asks_for_stack()
+        };
+        assert_eq!(conf(r#"{"name":"n"}"#).asks_for_stack(), Ok(false));
+        assert_eq!(with("{}"), Ok(false));
+        assert_eq!(with(r#"{"tartan.dev/fast-path":"auto"}"#), Ok(false));
+        assert_eq!(with(r#"{"Tartan.dev/Fast-Path":"off"}"#), Ok(false));
+        assert_eq!(with(r#"{"tartan.dev/fast-path":"off"}"#), Ok(true));
+        for value in ["Off", "on", "", "after-accept"] {
+            let error = with(&format!(r#"{{"tartan.dev/fast-path":"{value}"}}"#)).expect_err(value);
+            assert_eq!(error.code, Code::InvalidConfig);
+            assert!(error.to_string().contains("tartan.dev/fast-path"), "{error}");
+        }
+        assert_eq!(with("7").expect_err("no object").code, Code::Decode);
+    }
+
+    #[test]
+    fn a_limit_that_is_announced_is_known() {
+        let shaped = |runtime: &str| conf(&format!(r#"{{"name":"n"{runtime}}}"#)).will_be_shaped();
+        assert_eq!(shaped(""), Ok(false));
+        assert_eq!(shaped(r#","runtimeConfig":{"bandwidth":null}"#), Ok(false));
+        assert_eq!(shaped(r#","runtimeConfig":{"bandwidth":{"egressRate":1}}"#), Ok(true));
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub struct Plan {
     pub bridge: String,
     /// Whether no plugin after this one needs the veth's ingress qdisc.
     pub qdisc_is_free: bool,
+    /// Whether the pod asks for the host stack.
+    pub asks_for_stack: bool,
+    /// Whether a plugin after this one will limit the pod's bandwidth.
+    pub will_be_shaped: bool,
 }
 
 impl Plan {
@@ -77,6 +81,8 @@ impl Plan {
             host_names: conf.naming()?.host_names(identity, &call.args)?,
             bridge: delegate.bridge,
             qdisc_is_free: conf.qdisc_is_free()?,
+            asks_for_stack: conf.asks_for_stack()?,
+            will_be_shaped: conf.will_be_shaped()?,
         })
     }
 }

@@ -14,7 +14,7 @@ use std::{env, fs};
 
 use tartan_agent::health::{Check, METRICS, Metric};
 use tartan_agent::store::NoticeKind;
-use tartan_core::annotations::{AnnotationPrefix, Key};
+use tartan_core::annotations::{AnnotationPrefix, Key, POD_FAST_PATH};
 use tartan_core::net_conf::{BACKEND_KEYS, KEYS};
 
 /// A generated file: its name below `docs/`, and its text.
@@ -67,7 +67,7 @@ fn net_conf_keys() -> String {
 fn annotations() -> String {
     let prefix = AnnotationPrefix::default();
     let line = |key: &Key| format!("{}\n", prefix.key(*key));
-    Key::ALL.iter().map(line).collect()
+    Key::ALL.iter().map(line).chain([format!("{POD_FAST_PATH}, on pods\n")]).collect()
 }
 
 fn kubernetes_events() -> String {

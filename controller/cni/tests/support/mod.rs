@@ -104,6 +104,10 @@ impl Datapath for Memory {
         self.attach(host_veth).map(|()| true)
     }
 
+    fn remember_wish(&mut self, _: &str) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
     fn detach(&mut self, host_veth: &str) -> Result<(), DatapathError> {
         self.fail_at(Fault::NotReady)?;
         self.attached.remove(host_veth);

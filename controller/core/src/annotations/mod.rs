@@ -23,6 +23,9 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+/// A pod's own word about the fast path, which the CNI plugin reads: `"off"` or `"auto"`.
+pub const POD_FAST_PATH: &str = "tartan.dev/fast-path";
+
 pub use self::key::Key;
 pub use self::leases::{Family, LeaseFault, NodeLeases, to_leases};
 pub use self::own::{Networks, Own, OwnFault, OwnWishes, own_leases, wishes};
