@@ -2,6 +2,7 @@
 //! must not say.
 
 mod alone;
+mod limited;
 mod takeover;
 mod translated;
 
@@ -35,6 +36,7 @@ pub(super) static SCENARIOS: &[Entry] = &[
         .within(120)
         .with_tools(),
     Entry::new("ipv6::bulk_flows_are_fast", bulk_is_fast).within(90).with_tools(),
+    Entry::new("ipv6::a_limit_on_a_pods_link_holds", limited::limits).within(90).with_tools(),
     Entry::new("ipv6::too_big_is_told", too_big).within(90).with_tools(),
     Entry::new("ipv6::beside_flannel", beside_flannel).within(120).with_tools(),
     Entry::new("ipv6::what_pods_must_not_send", refusals).within(90).with_tools(),

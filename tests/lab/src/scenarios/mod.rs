@@ -42,6 +42,7 @@ mod least_privilege;
 mod netfilter;
 mod operator;
 mod outer_fragments;
+mod pod_links;
 mod policy;
 mod refusals;
 mod repairs;
@@ -78,6 +79,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     netfilter::SCENARIOS,
     operator::SCENARIOS,
     traced::SCENARIOS,
+    pod_links::SCENARIOS,
     source_check_sender::SCENARIOS,
     outer_fragments::SCENARIOS,
     services::SCENARIOS,
