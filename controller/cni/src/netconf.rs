@@ -340,35 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_has_the_last_word_about_its_own_way() {
-        let with = |annotations: &str| {
-            conf(&format!(
-                r#"{{"name":"n","runtimeConfig":{{"io.kubernetes.cri.pod-annotations":{annotations}}}}}"#
-            ))
-            .asks_for_stack()
-        };
-        assert_eq!(conf(r#"{"name":"n"}"#).asks_for_stack(), Ok(false));
-        assert_eq!(with("{}"), Ok(false));
-        assert_eq!(with(r#"{"tartan.dev/fast-path":"auto"}"#), Ok(false));
-        assert_eq!(with(r#"{"Tartan.dev/Fast-Path":"off"}"#), Ok(false));
-        assert_eq!(with(r#"{"tartan.dev/fast-path":"off"}"#), Ok(true));
-        for value in ["Off", "on", "", "after-accept"] {
-            let error = with(&format!(r#"{{"tartan.dev/fast-path":"{value}"}}"#)).expect_err(value);
-            assert_eq!(error.code, Code::InvalidConfig);
-            assert!(error.to_string().contains("tartan.dev/fast-path"), "{error}");
-        }
-        assert_eq!(with("7").expect_err("no object").code, Code::Decode);
-    }
-
-    #[test]
-    fn a_limit_that_is_announced_is_known() {
-        let shaped = |runtime: &str| conf(&format!(r#"{{"name":"n"{runtime}}}"#)).will_be_shaped();
-        assert_eq!(shaped(""), Ok(false));
-        assert_eq!(shaped(r#","runtimeConfig":{"bandwidth":null}"#), Ok(false));
-        assert_eq!(shaped(r#","runtimeConfig":{"bandwidth":{"egressRate":1}}"#), Ok(true));
-    }
-
-    #[test]
     fn a_foreign_ipam_is_refused_by_name() {
         let error =
             conf(r#"{"name":"n","ipam":{"type":"whereabouts"}}"#).routes().expect_err("foreign");

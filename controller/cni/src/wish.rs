@@ -33,3 +33,42 @@ pub(crate) fn asks_for_stack(runtime: &Object<'_>) -> Result<bool, CniError> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netconf::NetConf;
+
+    fn conf(text: &str) -> NetConf {
+        NetConf::parse(text.as_bytes()).expect("a legal configuration")
+    }
+
+    #[test]
+    fn a_pod_has_the_last_word_about_its_own_way() {
+        let with = |annotations: &str| {
+            conf(&format!(
+                r#"{{"name":"n","runtimeConfig":{{"io.kubernetes.cri.pod-annotations":{annotations}}}}}"#
+            ))
+            .asks_for_stack()
+        };
+        assert_eq!(conf(r#"{"name":"n"}"#).asks_for_stack(), Ok(false));
+        assert_eq!(with("{}"), Ok(false));
+        assert_eq!(with(r#"{"tartan.dev/fast-path":"auto"}"#), Ok(false));
+        assert_eq!(with(r#"{"Tartan.dev/Fast-Path":"off"}"#), Ok(false));
+        assert_eq!(with(r#"{"tartan.dev/fast-path":"off"}"#), Ok(true));
+        for value in ["Off", "on", "", "after-accept"] {
+            let error = with(&format!(r#"{{"tartan.dev/fast-path":"{value}"}}"#)).expect_err(value);
+            assert_eq!(error.code, Code::InvalidConfig);
+            assert!(error.to_string().contains("tartan.dev/fast-path"), "{error}");
+        }
+        assert_eq!(with("7").expect_err("no object").code, Code::Decode);
+    }
+
+    #[test]
+    fn a_limit_that_is_announced_is_known() {
+        let shaped = |runtime: &str| conf(&format!(r#"{{"name":"n"{runtime}}}"#)).will_be_shaped();
+        assert_eq!(shaped(""), Ok(false));
+        assert_eq!(shaped(r#","runtimeConfig":{"bandwidth":null}"#), Ok(false));
+        assert_eq!(shaped(r#","runtimeConfig":{"bandwidth":{"egressRate":1}}"#), Ok(true));
+    }
+}
