@@ -336,7 +336,11 @@ fn lifecycle(scenario: &mut Scenario) -> Result<()> {
     pod.cni_check(&added)?;
     let ip = pod6(&pod)?;
     let far = &ground.pods[1];
-    far.run(&format!("ping -n -c 1 -W 2 {ip}"))?;
+    // A node whose link-local address is still being probed asks for no neighbour on the underlay
+    // (RFC 4862 section 5.4), and the first packet may wait in vain.
+    eventually("the new pod is reached", std::time::Duration::from_secs(5), || {
+        far.succeeds(&format!("ping -n -c 1 -W 1 {ip}"))
+    })?;
     let node = ground.ours[0].node.clone();
     scenario.note(node.run("ip -6 route show table main")?);
     node.run(&format!("ip -6 route del {ip}/128"))?;
