@@ -14,7 +14,6 @@ mod links;
 mod next_hops;
 mod overlay;
 mod peer_routes;
-mod peer_routes6;
 mod pod_behind;
 mod pod_routes;
 mod routes;

@@ -6,20 +6,20 @@
 //! without our mark are replaced where they say the same and left alone elsewhere.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteType};
 use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 
 use super::error::errno;
-use super::routes::{Ends, PROTOCOL, v4};
+use super::routes::{Ends, PROTOCOL};
 use super::{Host, HostError};
 
 /// Requests under way at once.
-pub(super) const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 64;
 
 /// What had to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,91 +30,113 @@ pub struct RouteChanges {
     pub removed: usize,
 }
 
-/// A route of ours to a part of the pod network.
+/// A route of ours by a node to a part of the pod network.
 struct Found {
-    destination: Ipv4Net,
-    /// The node and the interface.
-    way: (Option<Ipv4Addr>, Option<u32>),
+    destination: IpNet,
+    node: IpAddr,
+    ifindex: Option<u32>,
     message: RouteMessage,
 }
 
 impl Host {
     /// Makes sure that the routes to the subnets of `wanted` lead to their nodes out of the
-    /// interface `uplink`, and that no other route of ours leads into parts of `network`.
+    /// interface `uplink`, and that no other route of ours leads by a node into parts of
+    /// `network`. All of them are of one family.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn ensure_peer_routes(
+    pub async fn ensure_peer_routes<Subnet, Node>(
         &self,
-        network: Ipv4Net,
-        wanted: &BTreeMap<Ipv4Net, Ipv4Addr>,
+        network: impl Into<IpNet>,
+        wanted: &BTreeMap<Subnet, Node>,
         uplink: u32,
-    ) -> Result<RouteChanges, HostError> {
-        let present: BTreeMap<_, _> = self
-            .routes()
+    ) -> Result<RouteChanges, HostError>
+    where
+        Subnet: Into<IpNet> + Copy,
+        Node: Into<IpAddr> + Copy,
+    {
+        let network = network.into();
+        let wanted: BTreeMap<IpNet, IpAddr> =
+            wanted.iter().map(|(subnet, node)| ((*subnet).into(), (*node).into())).collect();
+        let present: Vec<_> = self
+            .routes_of(network)
             .await?
             .into_iter()
             .filter_map(|route| Found::read(route, network))
-            .map(|found| (found.destination, found))
             .collect();
-        let is_right = |subnet: &Ipv4Net, node: Ipv4Addr| {
-            present.get(subnet).is_some_and(|found| found.way == (Some(node), Some(uplink)))
+        let is_right = |found: &Found| {
+            wanted.get(&found.destination) == Some(&found.node) && found.ifindex == Some(uplink)
         };
-        let missing: Vec<_> =
-            wanted.iter().filter(|(subnet, node)| !is_right(subnet, **node)).collect();
-        let added = stream::iter(missing)
+        let is_there = |subnet: &IpNet| {
+            present.iter().any(|found| found.destination == *subnet && is_right(found))
+        };
+        let missing: Vec<_> = wanted.iter().filter(|(subnet, _)| !is_there(subnet)).collect();
+        let added = missing.len();
+        stream::iter(missing)
             .map(async |(subnet, node)| self.add_peer_route(*subnet, *node, uplink).await)
             .buffer_unordered(AT_ONCE)
-            .try_fold(0, async |count, ()| Ok(count + 1))
+            .try_collect::<()>()
             .await?;
-        let stale = present.into_iter().filter(|(subnet, _)| !wanted.contains_key(subnet));
+        // There may be several routes to one destination: what leads elsewhere goes, whatever
+        // else is there, and goes last.
+        let stale: Vec<_> = present.into_iter().filter(|found| !is_right(found)).collect();
         let removed = stream::iter(stale)
-            .map(async |(_, found)| self.remove_peer_route(found.message).await)
+            .map(async |found| self.remove_peer_route(found.message).await)
             .buffer_unordered(AT_ONCE)
-            .try_fold(0, async |count, ()| Ok(count + 1))
+            .try_fold(0, async |count, is_gone| Ok(count + usize::from(is_gone)))
             .await?;
         Ok(RouteChanges { added, removed })
     }
 
-    async fn add_peer_route(
-        &self,
-        subnet: Ipv4Net,
-        node: Ipv4Addr,
-        uplink: u32,
-    ) -> Result<(), HostError> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(subnet.network(), subnet.prefix_len())
-            .gateway(node)
-            .output_interface(uplink)
-            .protocol(PROTOCOL)
-            .build();
-        self.handle.route().add(route).replace().execute().await.map_err(|e| {
-            HostError::netlink(format!("cannot add the route {subnet} via {node}"), &e)
-        })
+    /// All routes of a network's family.
+    async fn routes_of(&self, network: IpNet) -> Result<Vec<RouteMessage>, HostError> {
+        match network {
+            IpNet::V4(_) => self.routes().await,
+            IpNet::V6(_) => self.routes6().await,
+        }
     }
 
-    pub(super) async fn remove_peer_route(&self, route: RouteMessage) -> Result<(), HostError> {
+    /// Adds a route, in the place of one to the same destination.
+    async fn add_peer_route(
+        &self,
+        subnet: IpNet,
+        node: IpAddr,
+        uplink: u32,
+    ) -> Result<(), HostError> {
+        let what = format!("cannot add the route {subnet} via {node}");
+        let built = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(subnet.network(), subnet.prefix_len())
+            .and_then(|route| route.gateway(node));
+        let route = match built {
+            Ok(route) => route.output_interface(uplink).protocol(PROTOCOL).build(),
+            Err(error) => return Err(HostError::Netlink { what, cause: error.to_string() }),
+        };
+        let added = self.handle.route().add(route).replace().execute().await;
+        added.map_err(|e| HostError::netlink(what, &e))
+    }
+
+    /// Says whether there was such a route: the one in its place may have taken it away.
+    async fn remove_peer_route(&self, route: RouteMessage) -> Result<bool, HostError> {
         match self.handle.route().del(route).execute().await {
-            Ok(()) => Ok(()),
-            // Somebody was faster.
-            Err(error) if errno(&error) == Some(libc::ESRCH) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if errno(&error) == Some(libc::ESRCH) => Ok(false),
             Err(error) => Err(HostError::netlink("cannot remove the route to a peer", &error)),
         }
     }
 }
 
 impl Found {
-    /// A unicast route of ours in the main table to a part of `network`, not to all of it.
-    fn read(message: RouteMessage, network: Ipv4Net) -> Option<Self> {
+    /// A unicast route of ours in the main table to a part of `network`, not to all of it. Those
+    /// to this node's pods lead to no node.
+    fn read(message: RouteMessage, network: IpNet) -> Option<Self> {
         let header = &message.header;
         let is_ours = header.protocol == PROTOCOL
             && header.kind == RouteType::Unicast
             && header.table == RouteHeader::RT_TABLE_MAIN;
-        let ends = Ends::read(&message);
-        let IpNet::V4(destination) = ends.destination? else { return None };
-        let way = (ends.gateway.and_then(v4), ends.ifindex);
+        let Ends { destination, gateway, ifindex, .. } = Ends::read(&message);
+        let (destination, node) = (destination?, gateway?);
         let is_part = destination != network && network.contains(&destination);
-        (is_ours && is_part).then_some(Self { destination, way, message })
+        (is_ours && is_part).then_some(Self { destination, node, ifindex, message })
     }
 }
 
@@ -123,37 +145,69 @@ mod tests {
     use super::*;
     use netlink_packet_route::route::RouteProtocol;
 
-    fn built(destination: &str) -> RouteMessageBuilder<Ipv4Addr> {
-        let destination: Ipv4Net = destination.parse().unwrap();
-        RouteMessageBuilder::<Ipv4Addr>::new()
+    fn built(destination: &str, node: &str) -> RouteMessageBuilder<IpAddr> {
+        let destination: IpNet = destination.parse().unwrap();
+        RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(destination.network(), destination.prefix_len())
-            .gateway(Ipv4Addr::new(172, 30, 0, 12))
+            .unwrap()
+            .gateway(node.parse().unwrap())
+            .unwrap()
             .output_interface(2)
             .protocol(PROTOCOL)
     }
 
-    fn read(route: RouteMessageBuilder<Ipv4Addr>) -> Option<Found> {
-        Found::read(route.build(), "10.244.0.0/16".parse().unwrap())
+    fn read(route: RouteMessageBuilder<IpAddr>, network: &str) -> Option<Found> {
+        Found::read(route.build(), network.parse().unwrap())
     }
+
+    /// A network, a peer's subnet, the peer, and destinations that are not part of the network.
+    const FAMILIES: [(&str, &str, &str, [&str; 3]); 2] = [
+        (
+            "10.244.0.0/16",
+            "10.244.2.0/24",
+            "172.30.0.12",
+            ["10.244.0.0/16", "10.0.0.0/8", "192.168.7.0/24"],
+        ),
+        (
+            "fd00:10:244::/56",
+            "fd00:10:244:2::/64",
+            "fd30::12",
+            ["fd00:10:244::/56", "fd00::/16", "2001:db8::/64"],
+        ),
+    ];
 
     #[test]
     fn a_route_of_ours_to_a_peer_is_known() {
-        let found = read(built("10.244.2.0/24")).unwrap();
-        assert_eq!(found.destination.to_string(), "10.244.2.0/24");
-        assert_eq!(found.way, (Some(Ipv4Addr::new(172, 30, 0, 12)), Some(2)));
+        for (network, subnet, node, _) in FAMILIES {
+            let found = read(built(subnet, node), network).unwrap();
+            assert_eq!(found.destination.to_string(), subnet);
+            assert_eq!((found.node.to_string().as_str(), found.ifindex), (node, Some(2)));
+        }
     }
 
     #[test]
     fn other_routes_are_not_ours_to_remove() {
-        for other in [
-            built("10.244.0.0/16"),
-            built("10.0.0.0/8"),
-            built("192.168.7.0/24"),
-            built("10.244.2.0/24").protocol(RouteProtocol::Boot),
-            built("10.244.2.0/24").kind(RouteType::BlackHole),
-            built("10.244.2.0/24").table_id(100),
-        ] {
-            assert!(read(other.clone()).is_none(), "{:?}", other.build());
+        for (network, subnet, node, others) in FAMILIES {
+            let peers = || built(subnet, node);
+            let kinds = [
+                peers().protocol(RouteProtocol::Boot),
+                peers().kind(RouteType::BlackHole),
+                peers().table_id(100),
+            ];
+            let elsewhere = others.map(|other| built(other, node));
+            for other in kinds.into_iter().chain(elsewhere) {
+                assert!(read(other.clone(), network).is_none(), "{:?}", other.build());
+            }
         }
+    }
+
+    #[test]
+    fn a_route_to_a_pod_of_this_node_leads_to_no_peer() {
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix("fd00:10:244:1::7".parse().unwrap(), 128)
+            .unwrap()
+            .output_interface(9)
+            .protocol(PROTOCOL);
+        assert!(read(route, "fd00:10:244::/56").is_none());
     }
 }

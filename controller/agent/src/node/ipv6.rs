@@ -135,7 +135,7 @@ impl<S: LeaseStore> Node<S> {
             return Ok(());
         }
         let (wanted, uplink) = (&desired.routes, link.uplink.ifindex);
-        let changes = self.host.ensure_peer_routes6(share.network, wanted, uplink).await?;
+        let changes = self.host.ensure_peer_routes(share.network, wanted, uplink).await?;
         if changes != RouteChanges::default() {
             info!(
                 added = changes.added,
