@@ -8,7 +8,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use nix::sys::socket::MsgFlags;
 use tartan_datapath::strange_links;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// `RTNLGRP_TC`.
 const TRAFFIC_CONTROL: u32 = 4;
@@ -70,36 +70,40 @@ impl LinkEvents {
     /// Waits for a change. Nothing is lost when the future is dropped before it is ready.
     pub async fn changed(&mut self) {
         let Some(socket) = &mut self.socket else { return std::future::pending().await };
-        let mut buffer = Vec::with_capacity(BUFFER);
-        loop {
-            buffer.clear();
-            let received = socket.recv(&mut buffer).await;
-            let is_any = if received.is_ok() {
-                self.changed.note(strange_links(&buffer))
-            } else {
-                // Some were lost (ENOBUFS).
-                self.changed.note_any();
-                true
-            };
-            if drain(socket, &mut buffer, &self.changed) || is_any {
-                return;
+        let heard = hear(socket, &self.changed).await;
+        if let Err(error) = heard {
+            self.changed.note_any();
+            if error.raw_os_error() != Some(nix::libc::ENOBUFS) {
+                warn!(%error, "no more events of qdiscs: they are looked for every ten seconds");
+                self.socket = None;
             }
         }
     }
 }
 
+/// Waits for a change and notes it, with what has come besides. Where some were lost the kernel
+/// says ENOBUFS.
+async fn hear(socket: &mut TokioSocket, changed: &ChangedLinks) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    loop {
+        buffer.clear();
+        socket.recv(&mut buffer).await?;
+        let is_any = changed.note(strange_links(&buffer));
+        if drain(socket, &mut buffer, changed)? || is_any {
+            return Ok(());
+        }
+    }
+}
+
 /// Notes what has already come; says whether that was anything.
-fn drain(socket: &TokioSocket, buffer: &mut Vec<u8>, changed: &ChangedLinks) -> bool {
+fn drain(socket: &TokioSocket, buffer: &mut Vec<u8>, changed: &ChangedLinks) -> io::Result<bool> {
     let mut is_any = false;
     loop {
         buffer.clear();
         match socket.socket_ref().recv(buffer, MsgFlags::MSG_DONTWAIT.bits()) {
             Ok(_) => is_any |= changed.note(strange_links(buffer)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return is_any,
-            Err(_) => {
-                changed.note_any();
-                return true;
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(is_any),
+            Err(error) => return Err(error),
         }
     }
 }
