@@ -68,7 +68,7 @@ pub(super) const KERNELS: [Kernel; 5] = [
 ];
 
 /// Modules that the lab's scenarios ask for; each brings those that it depends on.
-pub(super) const MODULES: [&str; 20] = [
+pub(super) const MODULES: [&str; 23] = [
     "veth",
     "vxlan",
     "bridge",
@@ -80,6 +80,7 @@ pub(super) const MODULES: [&str; 20] = [
     "nf_tables",
     "nf_conntrack",
     "nf_nat",
+    "nft_counter",
     "nft_ct",
     "nft_masq",
     "nft_chain_nat",
@@ -89,17 +90,21 @@ pub(super) const MODULES: [&str; 20] = [
     "nft_reject_inet",
     "af_packet_diag",
     "xt_conntrack",
+    "bonding",
+    "8021q",
 ];
 
 /// The lab's scenarios, by words of their names: pods of two nodes and of one that runs the kernel's
 /// vxlan all talk to each other, spoofers do not, and without a program nobody does.
-pub(super) const SCENARIOS: [&str; 6] = [
+pub(super) const SCENARIOS: [&str; 8] = [
     "kernel_reach::an_old_kernel_is_refused",
     "kernel_reach::as_it_is",
     "kernel_reach::without_a_program_no_packet_passes",
     "kernel_reach::clsact_is_shared_with_strangers",
     "cni_lifecycle::add_check_del",
     "least_privilege",
+    "uplinks::a_bond_loses_a_link",
+    "uplinks::a_vlan",
 ];
 
 /// Programs of the system that the lab runs; the rest is busybox.

@@ -13,7 +13,7 @@ use crate::node::{NET_CONF, Node};
 use crate::paths;
 use crate::pod::Pod;
 use crate::process::{Place as _, eventually};
-use crate::scenario::{Entry, Scenario};
+use crate::scenario::{Entry, Scenario, skip};
 use crate::wire::{GATEWAY, Outside, Wire};
 
 pub(super) static SCENARIOS: &[Entry] = &[
@@ -23,6 +23,9 @@ pub(super) static SCENARIOS: &[Entry] = &[
     Entry::new("uplinks::its_address_changes", |s| both_ways(s, moved)).long(),
     Entry::new("uplinks::a_bridge", |s| both_ways(s, bridged)).long(),
     Entry::new("uplinks::jumbo_frames", |s| both_ways(s, jumbo)).long(),
+    // These two run where the kernel has such links: `cargo xtask test --kernels`.
+    Entry::new("uplinks::a_bond_loses_a_link", |s| both_ways(s, bonded)).within(200).long(),
+    Entry::new("uplinks::a_vlan", |s| both_ways(s, tagged)).within(200).long(),
 ];
 
 /// How soon traffic is back once the link is.
@@ -41,6 +44,11 @@ struct Pair {
 impl Pair {
     /// `interface` is what the first node's agent is told.
     fn new(nodes: [Node; 2], backend: &str, interface: &str) -> Result<Self> {
+        Self::on(nodes, backend, [interface, "eth0"])
+    }
+
+    /// With what each agent is told; names with commas between are several flags.
+    fn on(nodes: [Node; 2], backend: &str, interfaces: [&str; 2]) -> Result<Self> {
         let conf = format!(r#"{{"Network":"10.244.0.0/16","FastPath":"on","Backend":{backend}}}"#);
         let start = |node: &Node, interface: &str| -> Result<Agent> {
             node.write(NET_CONF, &conf)?;
@@ -54,7 +62,7 @@ impl Pair {
             agent.wait_ready()?;
             Ok(agent)
         };
-        let agents = [start(&nodes[0], interface)?, start(&nodes[1], "eth0")?];
+        let agents = [start(&nodes[0], interfaces[0])?, start(&nodes[1], interfaces[1])?];
         let pod = |node: &Node| -> Result<Pod> {
             let pod = node.pod("a")?;
             pod.cni_add()?;
@@ -81,6 +89,16 @@ impl Pair {
         scenario.note(format!("{what}: back after {took:?}"));
         ensure!(took <= BACK, "{what}: {took:?}");
         self.talk()
+    }
+
+    /// Talks, and looks whether that went by the fast path.
+    fn talk_fast(&self, scenario: &Scenario) -> Result<()> {
+        self.talk()?;
+        let paths = self.nodes[0].paths()?;
+        scenario.note(format!("{paths:?}"));
+        let fast = ["pod-remote-fast", "pod-direct-fast"].iter().map(|path| paths.get(path));
+        ensure!(fast.sum::<u64>() > 50, "nothing went fast: {paths:?}");
+        Ok(())
     }
 
     fn talk(&self) -> Result<()> {
@@ -156,21 +174,60 @@ fn moved(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
 
 fn bridged(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
     let nodes: [Node; 2] = lab.nodes()?;
-    let address = nodes[0].address();
     let node = &nodes[0];
     node.run("ip link add br0 type bridge forward_delay 0")?;
     node.run("ip address flush dev eth0")?;
     node.run("ip link set eth0 master br0")?;
-    node.run("ip link set br0 up")?;
-    node.run(&format!("ip address add {address}/24 dev br0"))?;
-    node.run(&format!("ip route add default via {GATEWAY} dev br0"))?;
-    let pair = Pair::new(nodes, backend, "br0")?;
-    pair.talk()?;
-    let paths = pair.nodes[0].paths()?;
-    scenario.note(format!("{paths:?}"));
-    let fast = ["pod-remote-fast", "pod-direct-fast"].iter().map(|path| paths.get(path));
-    ensure!(fast.sum::<u64>() > 50, "nothing went fast: {paths:?}");
-    Ok(())
+    use_link(node, "br0")?;
+    Pair::new(nodes, backend, "br0")?.talk_fast(scenario)
+}
+
+/// Adds a link of a kind that not every kernel has.
+fn add(node: &Node, link: &str) -> Result<()> {
+    if node.succeeds(&format!("ip link add {link}"))? {
+        return Ok(());
+    }
+    Err(skip(format!("this kernel has no such link: ip link add {link}")))
+}
+
+/// Two NICs, one of them in use; its cable is pulled, and the other one takes over.
+fn bonded(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
+    let nodes: [Node; 2] = lab.nodes()?;
+    let node = &nodes[0];
+    let (first, second) = (format!("up-{}", node.name()), format!("up2-{}", node.name()));
+    add(node, "bond0 type bond mode active-backup miimon 20")?;
+    let to = node.pid();
+    Outside.run(&format!("ip link add {second} type veth peer name eth1 netns {to}"))?;
+    Outside.run(&format!("ip link set {second} master wire0 up"))?;
+    node.run("ip address flush dev eth0")?;
+    for nic in ["eth0", "eth1"] {
+        node.run(&format!("ip link set {nic} down"))?;
+        node.run(&format!("ip link set {nic} master bond0"))?;
+    }
+    node.run("ip link set bond0 type bond primary eth0")?;
+    use_link(node, "bond0")?;
+    let pair = Pair::new(nodes, backend, "bond0")?;
+    pair.talk_fast(scenario)?;
+    Outside.run(&format!("ip link set {first} down"))?;
+    pair.is_back(scenario, "the bond's other link", Instant::now())
+}
+
+/// Nodes whose traffic is tagged; the tag is the link's matter, and the programs see none.
+fn tagged(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
+    let nodes: [Node; 2] = lab.nodes()?;
+    for node in &nodes {
+        add(node, "link eth0 name eth0.7 type vlan id 7")?;
+        node.run("ip address flush dev eth0")?;
+        use_link(node, "eth0.7")?;
+    }
+    Pair::on(nodes, backend, ["eth0.7", "eth0.7"])?.talk_fast(scenario)
+}
+
+/// Gives the node's address and its default route to another link.
+fn use_link(node: &Node, link: &str) -> Result<()> {
+    node.run(&format!("ip link set {link} up"))?;
+    node.run(&format!("ip address add {}/24 dev {link}", node.address()))?;
+    node.run(&format!("ip route add default via {GATEWAY} dev {link}")).map(drop)
 }
 
 fn jumbo(scenario: &Scenario, lab: &Lab, backend: &str) -> Result<()> {
