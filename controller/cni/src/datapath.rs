@@ -195,6 +195,7 @@ impl From<tartan_datapath::DatapathError> for DatapathError {
             Kernel::NotSetUp(pin) => Self::NotReady(format!("{} is missing", pin.display())),
             Kernel::NotBpffs(_) => Self::NotReady(error.to_string()),
             Kernel::Permission { .. }
+            | Kernel::NeedsPerfmon { .. }
             | Kernel::KernelTooOld { .. }
             | Kernel::KernelLacks { .. }
             | Kernel::Layout { .. }

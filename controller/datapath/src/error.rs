@@ -23,6 +23,17 @@ pub enum DatapathError {
         /// What was tried.
         what: String,
     },
+    /// The verifier refuses a program to a process without `CAP_PERFMON`.
+    #[error(
+        "{what}: the verifier of this kernel refuses it without CAP_PERFMON, as those before 6.17 \
+         do: add PERFMON to the capabilities of the container, beside BPF and NET_ADMIN ({cause})"
+    )]
+    NeedsPerfmon {
+        /// What was tried.
+        what: String,
+        /// What the verifier said.
+        cause: String,
+    },
     /// The pinned maps are of another layout.
     #[error(
         "the pinned maps have layout {found}, this build has {expected}: \

@@ -4,7 +4,7 @@
 //! Promises:
 //!
 //! - everything is found by its pin under [`pins::ROOT`], never by an id:
-//!   `CAP_BPF` and `CAP_NET_ADMIN` are enough;
+//!   `CAP_BPF` and `CAP_NET_ADMIN` are enough, with `CAP_PERFMON` for the verifier of older kernels;
 //! - a process that ends, however it ends, leaves forwarding as it was;
 //! - programs are replaced in one step (`BPF_LINK_UPDATE`, or a filter in its place where the
 //!   kernel has no TCX): no packet meets a hook without a program;
@@ -32,6 +32,7 @@ mod pods;
 mod probe;
 mod programs;
 mod provisional;
+pub mod rights;
 mod strangers;
 mod sys;
 mod table;
@@ -54,7 +55,8 @@ pub use pods::{Pods, Pods6};
 pub use probe::{Kernel, NotARelease, Release};
 pub use programs::{Adoption, ProgramName, ensure_programs};
 pub use provisional::{attach_pod_provisionally, pod_is_provisional};
-pub use strangers::{PodLinks, Stranger, strange_links};
+pub use strangers::{PodLinks, Stranger};
 pub use tartan_common::abi::{FlowEntries, PodEntry};
 pub use tartan_common::features::{Feature, Features};
+pub use tc::strange_links;
 pub use xdp::{UPLINK_XDP, XdpState, attach_xdp, detach_xdp, xdp_state};

@@ -15,6 +15,7 @@ use crate::error::DatapathError;
 use crate::flows::{self, FLOWS};
 use crate::object::{Build, object};
 use crate::pins;
+use crate::rights::{Capabilities, Capability};
 use crate::table::open_map;
 
 /// The programs, by the name that bpftool shows.
@@ -182,10 +183,11 @@ pub(crate) fn refused(name: &str, error: &ProgramError) -> DatapathError {
     let log = verifier_log.to_string();
     let lines: Vec<_> = log.lines().filter(|line| !line.is_empty()).collect();
     let tail = lines.get(lines.len().saturating_sub(VERIFIER_LINES)..).unwrap_or_default();
-    DatapathError::Kernel {
-        what,
-        cause: format!("{io_error}; the verifier says: {}", tail.join(" | ")),
+    let cause = format!("{io_error}; the verifier says: {}", tail.join(" | "));
+    if Capabilities::effective().is_ok_and(|held| !held.allow(Capability::Perfmon)) {
+        return DatapathError::NeedsPerfmon { what, cause };
     }
+    DatapathError::Kernel { what, cause }
 }
 
 /// The verifier's verdict stands at the end of its log.

@@ -15,7 +15,7 @@ use crate::interface::interface_name;
 use crate::link;
 use crate::pins;
 use crate::pod_hooks::HOOKS;
-use crate::tc::{self, Filter, Qdisc, Side, Tc};
+use crate::tc::{Filter, Qdisc, Side, Tc};
 use crate::tcx;
 
 /// The qdisc of an interface that needs none.
@@ -130,13 +130,6 @@ fn skipped(running: &[u32], ours: Option<u32>, side: Side) -> Option<u32> {
         (Side::Ingress | Side::Egress, _) => running,
     };
     behind.iter().find(|id| Some(**id) != ours).copied()
-}
-
-/// The interfaces where somebody else changed a qdisc or a filter, by a datagram of the kernel's
-/// to those who listen to traffic control (`RTNLGRP_TC`).
-#[must_use]
-pub fn strange_links(datagram: &[u8]) -> Vec<u32> {
-    tc::strange_links(datagram)
 }
 
 #[cfg(test)]

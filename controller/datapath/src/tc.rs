@@ -98,8 +98,9 @@ impl Qdisc {
 }
 
 /// The interfaces whose qdisc, or a filter that is not ours, changed by what a datagram of the
-/// kernel's tells. Of filters that went with somebody else's `clsact` nobody is told.
-pub(crate) fn strange_links(datagram: &[u8]) -> Vec<u32> {
+/// kernel's tells those who listen to traffic control (`RTNLGRP_TC`). Of filters that went with somebody else's `clsact` nobody is told.
+#[must_use]
+pub fn strange_links(datagram: &[u8]) -> Vec<u32> {
     let mut links = Vec::new();
     let mut rest = datagram;
     while let Some((message, body, after)) = split(rest) {

@@ -11,16 +11,16 @@ use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
 
 pub(super) static SCENARIOS: &[Entry] =
-    &[Entry::new("l2_privilege::the_agent_has_two_capabilities", two_capabilities)
+    &[Entry::new("l2_privilege::the_agent_has_the_manifests_capabilities", the_manifests)
         .within(200)
         .with_tools()
         .with_kubelets()
         .long()];
 
-/// `CAP_NET_ADMIN` and `CAP_BPF` of `linux/capability.h`.
-const RIGHTS: u64 = 1 << 12 | 1 << 39;
+/// `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_BPF` of `linux/capability.h`.
+const RIGHTS: u64 = 1 << 12 | 1 << 38 | 1 << 39;
 
-fn two_capabilities(scenario: &mut Scenario) -> Result<()> {
+fn the_manifests(scenario: &mut Scenario) -> Result<()> {
     let options = Options { nodes: 1, dns: false, ..Options::default() };
     let cluster = Cluster::up(scenario.lab(Wire::Framed)?, &options, &mut Steps::new())?;
     let agents = cluster.wait_pods(NAMESPACE, "app=tartan", 1, Duration::from_mins(1))?;
