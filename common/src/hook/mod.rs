@@ -31,7 +31,7 @@ use crate::event::Event;
 use crate::flow::{Address, Kind, Phase, Segment, Tuple};
 use crate::gate::{self, Entry, Regime, Step, Way};
 use crate::wire::ethernet::ETHERTYPE_IPV4;
-use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv4::{Ipv4Header, PROTOCOL_TCP};
 use crate::wire::{ETH_LEN, Frame, IPV4_LEN, be16, size};
 
 /// The node's tables.
@@ -116,6 +116,14 @@ impl Meta {
     #[inline(always)]
     const fn ip_len(&self) -> u32 {
         self.len.saturating_sub(size(ETH_LEN))
+    }
+
+    /// Whether a socket takes the packet although its GSO state still tells of the tunnel that our
+    /// programs took off. A stream does; what holds datagrams is cut again in front of the socket,
+    /// by that state, and so is lost.
+    #[inline(always)]
+    const fn is_as_sockets_take_it(&self, protocol: u8) -> bool {
+        self.gso_size == 0 || protocol == PROTOCOL_TCP
     }
 }
 

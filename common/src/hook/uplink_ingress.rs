@@ -92,7 +92,9 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps>(
 ) -> UplinkIngress<'m> {
     let inner = Inner::new(frame, INNER_AT);
     let segment = classify(&inner, &accepted.inner);
-    if let Some(pod) = fast_pod(&inner, config, maps, &accepted.inner, &segment) {
+    if let Some(pod) = fast_pod(&inner, config, maps, &accepted.inner, &segment)
+        && meta.is_as_sockets_take_it(accepted.inner.protocol)
+    {
         return UplinkIngress::Pod(pod, accepted.tos);
     }
     // The stack may have to cut this one up again, and only the kernel's own

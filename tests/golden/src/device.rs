@@ -6,7 +6,7 @@ use tartan_common::hook::UNJUDGED;
 use tartan_common::wire::INNER_AT;
 
 use crate::apply::Verdict::ToDevice;
-use crate::cases::{arrived, arrived_from, case, edited};
+use crate::cases::{arrived, arrived_from, case, direct, edited};
 use crate::fixture::{NOWHERE, PEER, POD, REMOTE};
 use crate::packets::{ACK, SYN_ACK, tcp_packet, udp_packet};
 use crate::prepare::tuple;
@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         merged("segments that GRO merged carry the tag of their flow", &answer),
         merged("so do merged datagrams", &udp_packet(ends, (53, 5000))),
+        direct(merged("datagrams in one packet never go fast", &udp_packet(ends, (53, 5000)))),
         merged("and what the sending node itself says", &tcp_packet((PEER, POD), (80, 4000), ACK)),
         fragment("a good first fragment is tagged as accepted", FIRST, &answer, gate::ACCEPTED),
         fragment("later fragments show nothing", LATER, &answer, UNJUDGED),

@@ -36,7 +36,7 @@ fn without_a_tunnel_key_only_what_the_uplinks_hook_accepted_comes_in() {
         assert_eq!(verdict, expected, "{}", case.name);
         judged += u32::from(tag != UNJUDGED);
     }
-    assert_eq!(judged, 4, "three merged packets and a first fragment");
+    assert_eq!(judged, 5, "four merged packets and a first fragment");
 }
 
 #[test]

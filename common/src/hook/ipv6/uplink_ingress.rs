@@ -63,7 +63,9 @@ fn deliver<'m, F: Frame + ?Sized, M: Maps6>(
     accepted: &Accepted6,
 ) -> UplinkIngress6<'m> {
     let segment = classify(&Inner::new(frame, INNER_AT6), &accepted.inner);
-    if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment) {
+    if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment)
+        && meta.is_as_sockets_take_it(accepted.inner.next_header)
+    {
         return UplinkIngress6::Pod(pod, accepted.class);
     }
     // As in IPv4: only the kernel's own decapsulation leaves a GSO packet without traces.
