@@ -26,6 +26,8 @@ pub use crate::tools::probe::ProbeReport;
 pub use crate::tools::raw::RawReport;
 pub use crate::tools::rr::RrReport;
 pub use crate::tools::sniff::{Capture, CapturedFrame};
+pub use crate::tools::sums::SumsReport;
+pub use crate::tools::volley::VolleyReport;
 pub use crate::tools::witness::Testimony;
 
 /// A tool under way; killed when dropped. `T` is what it reports in the end.

@@ -39,6 +39,7 @@ mod l2_selftest;
 mod l2_traffic;
 mod lab_itself;
 mod least_privilege;
+mod matrix;
 mod netfilter;
 mod operator;
 mod outer_fragments;
@@ -70,6 +71,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     direct::SCENARIOS,
     direct6::SCENARIOS,
     kernel_reach::SCENARIOS,
+    matrix::SCENARIOS,
     wire_equality::SCENARIOS,
     differential::SCENARIOS,
     kernel_drops::SCENARIOS,

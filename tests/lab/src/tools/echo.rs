@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use super::net::receive_buffer;
+use super::net::{receive_buffer, set_option};
 use super::setup::{TICK, pin, ready, stopped};
 
 /// Flags of `tool echo`.
@@ -26,6 +27,9 @@ pub struct Args {
     /// Serve TCP connections of a port one after another, without a thread for each.
     #[arg(long)]
     serial: bool,
+    /// Take UDP over IPv6 without a checksum, which a socket refuses unless it is told.
+    #[arg(long)]
+    zero_checksum: bool,
     #[arg(long)]
     cpu: Option<usize>,
 }
@@ -65,6 +69,9 @@ pub(super) fn run(args: &Args) -> Result<EchoReport> {
 fn serve(args: &Args, address: SocketAddr, counts: &Arc<Counts>) -> Result<()> {
     let udp = UdpSocket::bind(address).with_context(|| format!("cannot bind UDP {address}"))?;
     receive_buffer(&udp, 4 << 20)?;
+    if args.zero_checksum {
+        set_option(&udp, (libc::SOL_UDP, libc::UDP_NO_CHECK6_RX), 1)?;
+    }
     let tcp = TcpListener::bind(address).with_context(|| format!("cannot bind TCP {address}"))?;
     let for_udp = Arc::clone(counts);
     thread::spawn(move || echo_datagrams(&udp, &for_udp));

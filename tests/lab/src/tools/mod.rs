@@ -24,6 +24,8 @@ pub(crate) mod rr;
 pub(crate) mod seen;
 mod setup;
 pub(crate) mod sniff;
+pub(crate) mod sums;
+pub(crate) mod volley;
 pub(crate) mod witness;
 
 use anyhow::Result;
@@ -73,6 +75,10 @@ pub enum Tool {
     RawSend(raw::Args),
     /// Captures frames.
     Sniff(sniff::Args),
+    /// Looks at the checksums of the tunnel packets that cross an interface.
+    Sums(sums::Args),
+    /// Sends UDP datagrams of one shape to an echo server and compares every byte.
+    Volley(volley::Args),
     /// Lists the BPF programs at an interface's TCX hooks.
     Hooks(hooks::Args),
 }
@@ -104,6 +110,8 @@ pub fn run(tool: Tool) -> Result<()> {
         Tool::LoadSink(args) => print(&load_sink::run(&args)?),
         Tool::RawSend(args) => print(&raw::run(&args)?),
         Tool::Sniff(args) => print(&sniff::run(&args)?),
+        Tool::Sums(args) => print(&sums::run(&args)?),
+        Tool::Volley(args) => print(&volley::run(&args)?),
         Tool::Hooks(args) => print(&hooks::run(&args)?),
     }
 }

@@ -31,13 +31,22 @@ pub(super) fn retransmits(stream: &TcpStream) -> io::Result<u32> {
 
 /// Asks for a receive buffer of this many bytes, beyond the limit of ordinary users.
 pub(super) fn receive_buffer(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe `bytes`, which outlives the call.
+    set_option(socket, (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE), bytes)
+}
+
+/// Sets an option, named by level and number, whose value is an `int`.
+pub(super) fn set_option(
+    socket: &impl AsRawFd,
+    (level, name): (i32, i32),
+    value: i32,
+) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which outlives the call.
     let status = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUFFORCE,
-            ptr::from_ref(&bytes).cast(),
+            level,
+            name,
+            ptr::from_ref(&value).cast(),
             length_of::<i32>(),
         )
     };
