@@ -43,7 +43,7 @@ crate::table::counted! {
             "the sender believes that this node holds another subnet: check for overlapping leases with `tartanctl peers`";
         InnerProtocol = 13: "inner-protocol",
             "a tunnel packet's inner frame is of another protocol than pods speak through this tunnel",
-            "IPv4 pods are reached over IPv4 and IPv6 pods over IPv6, as flannel has it; anything else is not pod traffic";
+            "IPv4 pods are reached over IPv4; IPv6 pods over IPv6, or over IPv4 where one of the two nodes has no IPv6 address; anything else is not pod traffic";
         InnerMalformed = 14: "inner-malformed",
             "a tunnel packet's inner IP header is malformed",
             "look for a forged packet or a broken link";

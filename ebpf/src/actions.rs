@@ -238,14 +238,14 @@ pub(crate) fn tunnel_key(packet: &Packet) -> Option<TunnelKey> {
 /// Takes the outer headers off. `false` leaves the packet as it was.
 #[inline(always)]
 pub(crate) fn decapsulate(packet: &Packet) -> bool {
-    remove_outer(packet, TUNNEL_OVERHEAD)
+    remove_outer(packet, TUNNEL_OVERHEAD, 0)
 }
 
-/// Removes `bytes` of outer headers behind the Ethernet header. `false` leaves the packet as it
-/// was.
+/// Removes `bytes` of outer headers behind the Ethernet header; `flags` say to what other protocol
+/// the packet changes. `false` leaves the packet as it was.
 #[inline(always)]
-pub(crate) fn remove_outer(packet: &Packet, bytes: usize) -> bool {
-    if !adjust_room(packet, -(bytes as i32), DECAP_FLAGS) {
+pub(crate) fn remove_outer(packet: &Packet, bytes: usize, flags: u64) -> bool {
+    if !adjust_room(packet, -(bytes as i32), DECAP_FLAGS | flags) {
         event(Event::DecapRoomFailed);
         return false;
     }

@@ -2,7 +2,10 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::bindings::{BPF_F_TUNINFO_IPV6, bpf_redir_neigh, bpf_tunnel_key};
+use aya_ebpf::bindings::{
+    BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_redir_neigh,
+    bpf_tunnel_key,
+};
 use aya_ebpf::helpers::{
     bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_type,
     bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key,
@@ -13,10 +16,11 @@ use tartan_common::gate;
 use tartan_common::hook::TunnelKey6;
 use tartan_common::path::Path;
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV6, EthernetHeader};
-use tartan_common::wire::{ETH_LEN, IPV6_LEN, TUNNEL6_OVERHEAD, ipv6};
+use tartan_common::wire::{ETH_LEN, IPV6_LEN, TUNNEL_OVERHEAD, TUNNEL6_OVERHEAD, ipv6};
 use tartan_common::{Mac, NetAddr6};
 
 use crate::actions::{remove_outer, zeroed};
+use crate::features::{Feature, has};
 use crate::log::trace;
 use crate::maps::count;
 use crate::packet::Packet;
@@ -25,8 +29,8 @@ use crate::packet::Packet;
 const PACKET_HOST: u32 = 0;
 
 /// Gives the packet what the overlay device needs to encapsulate it: the inner addresses that
-/// the peer asks for, and a tunnel key, with an outer UDP checksum, as IPv6 wants one. `false`
-/// leaves a packet that must be dropped.
+/// the peer asks for, and a tunnel key, with an outer UDP checksum where the outer header is IPv6,
+/// which wants one. `false` leaves a packet that must be dropped.
 ///
 /// `decrement` says that this hook stands in for the host's forwarding.
 #[inline(always)]
@@ -36,6 +40,7 @@ pub(crate) fn give_key(
     peer: &Peer6,
     decrement: bool,
 ) -> bool {
+    let over_ipv4 = peer.node.ipv4();
     if !rewrite(packet, config.ipv6.vtep_mac, peer.vtep_mac, None, decrement) {
         return false;
     }
@@ -43,13 +48,19 @@ pub(crate) fn give_key(
     let key = zeroed::<bpf_tunnel_key, 11>(&mut room);
     key.tunnel_id = config.vni;
     key.tunnel_ttl = peer.hop_limit;
-    // SAFETY: both members are as long as an address.
-    unsafe {
-        put(&raw mut key.__bindgen_anon_1.remote_ipv6, peer.node);
-        put(&raw mut key.__bindgen_anon_3.local_ipv6, config.ipv6.node);
-    }
-    let len = size_of::<bpf_tunnel_key>() as u32;
-    let flags = u64::from(BPF_F_TUNINFO_IPV6);
+    let flags = if let Some(node) = over_ipv4 {
+        key.__bindgen_anon_1.remote_ipv4 = u32::from_be(node.bits());
+        key.__bindgen_anon_3.local_ipv4 = u32::from_be(config.node.bits());
+        BPF_F_ZERO_CSUM_TX
+    } else {
+        // SAFETY: both members are as long as an address.
+        unsafe {
+            put(&raw mut key.__bindgen_anon_1.remote_ipv6, peer.node);
+            put(&raw mut key.__bindgen_anon_3.local_ipv6, config.ipv6.node);
+        }
+        BPF_F_TUNINFO_IPV6
+    };
+    let (len, flags) = (size_of::<bpf_tunnel_key>() as u32, u64::from(flags));
     // SAFETY: the key is initialised and as long as `len` says.
     let failed = unsafe { bpf_skb_set_tunnel_key(packet.skb(), &raw mut *key, len, flags) };
     if failed != 0 {
@@ -151,10 +162,26 @@ pub(crate) fn onto_link(packet: &Packet, peer: &Peer6) -> i32 {
 
 const AF_INET6: u32 = 10;
 
+/// What the outer headers of an IPv6 packet are.
+#[derive(Clone, Copy)]
+pub(crate) struct Outer {
+    bytes: usize,
+    flags: u64,
+}
+
+impl Outer {
+    /// IPv6 as well.
+    pub(crate) const IPV6: Self = Self { bytes: TUNNEL6_OVERHEAD, flags: 0 };
+    /// IPv4: the kernel has to be told that the packet becomes another one.
+    pub(crate) const IPV4: Self =
+        Self { bytes: TUNNEL_OVERHEAD, flags: BPF_F_ADJ_ROOM_DECAP_L3_IPV6 as u64 };
+}
+
 /// Takes the outer headers off. `false` leaves the packet as it was.
 #[inline(always)]
-pub(crate) fn decapsulate(packet: &Packet) -> bool {
-    remove_outer(packet, TUNNEL6_OVERHEAD)
+pub(crate) fn decapsulate(packet: &Packet, outer: Outer) -> bool {
+    // A kernel that cannot be told so decapsulates by its own device.
+    (outer.flags == 0 || has(Feature::DecapL3)) && remove_outer(packet, outer.bytes, outer.flags)
 }
 
 /// Makes the stack take a packet that is addressed to the VTEP of IPv6, whose MAC address may be

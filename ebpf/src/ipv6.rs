@@ -5,14 +5,15 @@ use tartan_common::abi::{Counted, NodeConfig};
 use tartan_common::event::Event;
 use tartan_common::gate;
 use tartan_common::hook::{
-    self, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, UplinkEgress, UplinkIngress6,
+    self, AnyKey, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, UplinkEgress, UplinkIngress6,
     ether_type,
 };
 use tartan_common::path::Path;
 use tartan_common::wire::ethernet::ETHERTYPE_IPV6;
+use tartan_common::wire::ipv4::Ipv4Header;
 
 use crate::actions::{self, NEXT};
-use crate::actions6;
+use crate::actions6::{self, Outer};
 use crate::features::{Feature, has};
 use crate::maps::{Tables, count};
 use crate::packet::Packet;
@@ -97,14 +98,16 @@ pub(crate) fn overlay_egress(packet: &Packet, meta: &Meta, config: &NodeConfig) 
 /// A packet that may be IPv6 came up from the overlay device; `None` leaves it to
 /// IPv4's half.
 #[inline(always)]
-pub(crate) fn overlay_ingress(packet: &Packet, meta: &Meta, config: &NodeConfig) -> Option<i32> {
+pub(crate) fn overlay_ingress(packet: &Packet, config: &NodeConfig) -> Option<i32> {
     if !is_ipv6(packet, PEEK) {
         return None;
     }
-    // Without a key of IPv6's there may be one of IPv4's, which no IPv6 packet should have.
-    let key = actions6::tunnel_key(packet)?;
-    Some(match hook::overlay_ingress6(packet, meta, Some(key), config, &Tables) {
-        OverlayIngress6::Judged => NEXT,
+    // Without any key IPv4's half knows what to do.
+    let key = match actions6::tunnel_key(packet) {
+        Some(key) => AnyKey::V6(key),
+        None => AnyKey::V4(actions::tunnel_key(packet)?),
+    };
+    Some(match hook::overlay_ingress6(packet, key, config, &Tables) {
         OverlayIngress6::Drop(reason) => actions::drop(packet, reason),
         OverlayIngress6::Accept(tag) => {
             packet.set_tag(tag);
@@ -114,26 +117,40 @@ pub(crate) fn overlay_ingress(packet: &Packet, meta: &Meta, config: &NodeConfig)
     })
 }
 
-/// A frame arrived that is no tunnel packet over IPv4.
+/// A frame arrived that is no tunnel packet over IPv4, or one around something else than IPv4,
+/// whose outer header is `crossed`.
 #[inline(always)]
-pub(crate) fn uplink_ingress(packet: &Packet, meta: &Meta, config: &NodeConfig) -> i32 {
-    if !is_ipv6(packet, TUNNEL_PEEK) {
-        return NEXT;
-    }
-    match hook::uplink_ingress6(packet, meta, config, &Tables) {
+pub(crate) fn uplink_ingress(
+    packet: &Packet,
+    meta: &Meta,
+    config: &NodeConfig,
+    crossed: Option<Ipv4Header>,
+) -> i32 {
+    let (plan, outer) = if let Some(ip) = &crossed {
+        if !packet.reach(TUNNEL_PEEK) {
+            count(Counted::Event(Event::PullFailed), 0);
+        }
+        (hook::crossed_ingress(packet, ip, meta, config, &Tables), Outer::IPV4)
+    } else {
+        if !is_ipv6(packet, TUNNEL_PEEK) {
+            return NEXT;
+        }
+        (hook::uplink_ingress6(packet, meta, config, &Tables), Outer::IPV6)
+    };
+    match plan {
         UplinkIngress6::Foreign => NEXT,
         UplinkIngress6::Device(tag) => to_device(packet, tag),
         UplinkIngress6::Drop(reason) => actions::drop(packet, reason),
         UplinkIngress6::Pod(_, class) if !has(Feature::RedirectPeer) => {
-            to_stack(packet, config, gate::ACCEPTED, class)
+            to_stack(packet, config, gate::ACCEPTED, class, outer)
         }
         UplinkIngress6::Pod(pod, class) => {
-            if !actions6::decapsulate(packet) {
+            if !actions6::decapsulate(packet, outer) {
                 return to_device(packet, gate::ACCEPTED);
             }
             actions6::into_pod(packet, pod, class, Path::UplinkPodFast)
         }
-        UplinkIngress6::Stack(tag, class) => to_stack(packet, config, tag, class),
+        UplinkIngress6::Stack(tag, class) => to_stack(packet, config, tag, class, outer),
         UplinkIngress6::LinkPod(_) if !has(Feature::RedirectPeer) => {
             link_to_stack(packet, gate::ACCEPTED)
         }
@@ -168,8 +185,14 @@ fn to_device(packet: &Packet, tag: u16) -> i32 {
 }
 
 #[inline(always)]
-fn to_stack(packet: &Packet, config: &NodeConfig, tag: u16, class: Option<u8>) -> i32 {
-    if !actions6::decapsulate(packet) {
+fn to_stack(
+    packet: &Packet,
+    config: &NodeConfig,
+    tag: u16,
+    class: Option<u8>,
+    outer: Outer,
+) -> i32 {
+    if !actions6::decapsulate(packet, outer) {
         return to_device(packet, tag);
     }
     packet.set_tag(tag);

@@ -22,7 +22,7 @@ pub(crate) fn overlay_ingress(ctx: TcContext) -> i32 {
         return NEXT;
     };
     let meta = packet.meta();
-    if let Some(code) = ipv6::overlay_ingress(&packet, &meta, config) {
+    if let Some(code) = ipv6::overlay_ingress(&packet, config) {
         return code;
     }
     let key = actions::tunnel_key(&packet);

@@ -13,6 +13,7 @@ use tartan_common::gate;
 use tartan_common::hook::{self, UplinkIngress};
 use tartan_common::marked::Hook;
 use tartan_common::path::Path;
+use tartan_common::wire::ipv4::Ipv4Header;
 
 use crate::actions::{self, NEXT};
 use crate::features::{Feature, has};
@@ -31,36 +32,52 @@ pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
         return NEXT;
     };
     let meta = packet.meta();
-    match hook::uplink_ingress(&packet, &meta, config, &Tables, |at| packet.be16_at(at)) {
-        UplinkIngress::Foreign => ipv6::uplink_ingress(&packet, &meta, config),
-        UplinkIngress::Device(tag) => to_device(&packet, tag),
-        UplinkIngress::Drop(reason) => actions::drop(&packet, reason),
+    let plan = hook::uplink_ingress(&packet, &meta, config, &Tables, |at| packet.be16_at(at));
+    match of_ipv4(&packet, config, plan) {
+        Ok(code) => code,
+        Err(crossed) => ipv6::uplink_ingress(&packet, &meta, config, crossed),
+    }
+}
+
+/// Does what IPv4's decision says; `Err` leaves the packet to IPv6's half, with the header of the
+/// tunnel over IPv4 that it is in, if it is in one.
+#[inline(always)]
+fn of_ipv4(
+    packet: &Packet,
+    config: &NodeConfig,
+    plan: UplinkIngress<'_>,
+) -> Result<i32, Option<Ipv4Header>> {
+    Ok(match plan {
+        UplinkIngress::Foreign => return Err(None),
+        UplinkIngress::Crossed(ip) => return Err(Some(ip)),
+        UplinkIngress::Device(tag) => to_device(packet, tag),
+        UplinkIngress::Drop(reason) => actions::drop(packet, reason),
         UplinkIngress::Pod(_, tos) if !has(Feature::RedirectPeer) => {
-            to_stack(&packet, config, gate::ACCEPTED, tos)
+            to_stack(packet, config, gate::ACCEPTED, tos)
         }
         UplinkIngress::Pod(pod, tos) => {
-            if !actions::decapsulate(&packet) {
-                return to_device(&packet, gate::ACCEPTED);
+            if !actions::decapsulate(packet) {
+                return Ok(to_device(packet, gate::ACCEPTED));
             }
-            actions::into_pod(&packet, pod, tos, Path::UplinkPodFast)
+            actions::into_pod(packet, pod, tos, Path::UplinkPodFast)
         }
-        UplinkIngress::Stack(tag, tos) => to_stack(&packet, config, tag, tos),
+        UplinkIngress::Stack(tag, tos) => to_stack(packet, config, tag, tos),
         // A packet that needs no device's help: there are no traces of the tunnel on it.
         UplinkIngress::BarePod(pod) if has(Feature::RedirectPeer) => {
-            actions::into_pod(&packet, pod, None, Path::UplinkPodFast)
+            actions::into_pod(packet, pod, None, Path::UplinkPodFast)
         }
-        UplinkIngress::BarePod(_) => bare_to_stack(&packet, config, gate::ACCEPTED),
-        UplinkIngress::BareStack(tag) => bare_to_stack(&packet, config, tag),
+        UplinkIngress::BarePod(_) => bare_to_stack(packet, config, gate::ACCEPTED),
+        UplinkIngress::BareStack(tag) => bare_to_stack(packet, config, tag),
         UplinkIngress::LinkPod(_) if !has(Feature::RedirectPeer) => {
             packet.set_tag(gate::ACCEPTED);
-            actions::pass(&packet, Path::LinkToStack)
+            actions::pass(packet, Path::LinkToStack)
         }
-        UplinkIngress::LinkPod(pod) => actions::into_pod(&packet, pod, None, Path::LinkPodFast),
+        UplinkIngress::LinkPod(pod) => actions::into_pod(packet, pod, None, Path::LinkPodFast),
         UplinkIngress::LinkStack(tag) => {
             packet.set_tag(tag);
-            actions::pass(&packet, Path::LinkToStack)
+            actions::pass(packet, Path::LinkToStack)
         }
-    }
+    })
 }
 
 /// The tag is written even where it is zero: one that came along with the packet proves nothing.

@@ -11,7 +11,7 @@ abi! {
     /// The IPv6 half of a node's configuration; all zero on a node without an IPv6 subnet.
     #[repr(C)]
     pub struct Ipv6Config {
-        /// The address that tunnel packets over IPv6 to this node carry.
+        /// The address that tunnel packets over IPv6 to this node carry; zero where it has none.
         pub node: NetAddr6,
         /// The cluster's IPv6 pod network.
         pub network: NetAddr6,
@@ -72,7 +72,8 @@ impl Field for Ipv6Config {
 }
 
 abi! {
-    /// One known sender, keyed by its IPv6 address.
+    /// One known sender, keyed by its IPv6 address; by its IPv4-mapped address where IPv6 packets
+    /// come from it in the tunnel over IPv4.
     #[repr(C)]
     pub struct NodeEntry6 {
         /// The IPv6 subnet that it leases.
@@ -87,7 +88,7 @@ abi! {
     /// link reaches it without one.
     #[repr(C)]
     pub struct Peer6 {
-        /// The node's address: where tunnel packets go.
+        /// The node's address: where tunnel packets go; IPv4-mapped where they go over IPv4.
         pub node: NetAddr6,
         /// The largest IP packet of a pod, in bytes.
         pub mtu: u32,

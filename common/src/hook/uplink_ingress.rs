@@ -30,6 +30,9 @@ pub enum UplinkIngress<'m> {
     BarePod(&'m PodEntry),
     /// Decapsulated by the XDP program, into the host stack with this tag.
     BareStack(u16),
+    /// A tunnel packet whose outer headers are in order, around something that is not IPv4:
+    /// for [`crossed_ingress`](super::crossed_ingress).
+    Crossed(Ipv4Header),
     /// From a node on this link, without a tunnel, into a pod.
     LinkPod(&'m PodEntry),
     /// From a node on this link, without a tunnel, into the host stack with this tag.
@@ -77,6 +80,7 @@ pub fn uplink_ingress<'m, F: Frame + ?Sized, M: Maps>(
         Outer::Tunnel(ip) => ip,
     };
     match tunnel::accept(frame, &ip, meta.len, meta.gso_size, config, sender) {
+        Err(Reason::InnerProtocol) if config.ipv6.is_configured() => UplinkIngress::Crossed(ip),
         Err(reason) => UplinkIngress::Drop(reason),
         Ok(accepted) => deliver(frame, meta, config, maps, &accepted),
     }

@@ -58,6 +58,8 @@ pub fn uplink_xdp<F: Frame + ?Sized, M: Maps>(
     };
     match tunnel::accept(frame, &ip, len, 0, config, |address| maps.node(address).copied()) {
         Ok(accepted) => UplinkXdp::Decapsulate(accepted.tos, eth.destination),
+        // IPv6 in the tunnel over IPv4 has its decision at `uplink_ingress`.
+        Err(Reason::InnerProtocol) if config.ipv6.is_configured() => UplinkXdp::Pass,
         Err(reason) => UplinkXdp::Drop(reason),
     }
 }

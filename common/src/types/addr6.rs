@@ -3,6 +3,8 @@
 use core::fmt;
 use core::net::Ipv6Addr;
 
+use super::NetAddr;
+
 /// An IPv6 address or mask, sixteen bytes in network order in memory.
 ///
 /// Two words of eight bytes: a program keeps it on its stack as a key, and the
@@ -44,6 +46,24 @@ impl NetAddr6 {
         let len = u32::from(len);
         let bits = if len == 0 { 0 } else { u128::MAX << 128_u32.saturating_sub(len) };
         Self::from_octets(bits.to_be_bytes())
+    }
+
+    /// The IPv4-mapped form of `address` (RFC 4291 section 2.5.5.2): in our tables, a node that is
+    /// reached over IPv4. On the wire no packet may have it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mapped(address: NetAddr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])])
+    }
+
+    /// The IPv4 address that this is the mapped form of, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ipv4(self) -> Option<NetAddr> {
+        let [_, _, prefix, address] = self.words();
+        let is_mapped = self.0[0] == 0 && u32::from_be(prefix) == 0xffff;
+        if is_mapped { Some(NetAddr::from_octets(address.to_ne_bytes())) } else { None }
     }
 
     /// The network part of this address under `mask`.
@@ -194,6 +214,17 @@ mod tests {
         assert!(!addr("fec0::1").is_link_local() && !addr("fd00::1").is_link_local());
         assert!(addr("ff02::1").is_multicast() && !addr("fe80::1").is_multicast());
         assert!(addr("::").is_unspecified() && !addr("::1").is_unspecified());
+    }
+
+    #[test]
+    fn a_mapped_address_holds_its_ipv4_address_and_no_other_does() {
+        let address = NetAddr::from_octets([192, 0, 2, 1]);
+        assert_eq!(NetAddr6::mapped(address), addr("::ffff:192.0.2.1"));
+        assert_eq!(addr("::ffff:192.0.2.1").ipv4(), Some(address));
+        for other in ["::", "::192.0.2.1", "::fffe:192.0.2.1", "::1:ffff:192.0.2.1", "1::ffff:0:1"]
+        {
+            assert_eq!(addr(other).ipv4(), None, "{other}");
+        }
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 use tartan_common::Mac;
 use tartan_common::abi::{NodeConfig, Peer};
 use tartan_common::hook::{
-    self, Maps6, Meta, OverlayEgress, OverlayIngress, PodEgress, TunnelKey, TunnelKey6,
+    self, AnyKey, Maps6, Meta, OverlayEgress, OverlayIngress, PodEgress, TunnelKey, TunnelKey6,
     UplinkEgress, UplinkIngress,
 };
 use tartan_common::path::Path;
@@ -111,7 +111,10 @@ pub fn guard<M: Maps6>(
 ) -> Outcome {
     let key = match key {
         Some(Key::V6(key)) if apply6::is_ipv6(frame) => {
-            return apply6::guard(frame, meta, key, config, maps);
+            return apply6::guard(frame, AnyKey::V6(key), config, maps);
+        }
+        Some(Key::V4(key)) if apply6::is_ipv6(frame) => {
+            return apply6::guard(frame, AnyKey::V4(key), config, maps);
         }
         Some(Key::V6(_)) | None => None,
         Some(Key::V4(key)) => Some(key),
@@ -186,6 +189,7 @@ fn uplink_ingress<M: Maps6>(
 ) -> Outcome {
     match hook::uplink_ingress(&frame[..], meta, config, maps, |at| port_at(frame, at)) {
         UplinkIngress::Foreign => apply6::uplink_ingress(frame, meta, config, maps),
+        UplinkIngress::Crossed(ip) => apply6::crossed_ingress(frame, &ip, meta, config, maps),
         UplinkIngress::LinkStack(_) => (Verdict::Next, Some(Path::LinkToStack)),
         UplinkIngress::Device(tag) => (Verdict::ToDevice(tag), Some(Path::UplinkToDevice)),
         UplinkIngress::Drop(reason) => (Verdict::Drop(reason), None),

@@ -4,12 +4,13 @@
 use tartan_common::Mac;
 use tartan_common::abi::NodeConfig;
 use tartan_common::hook::{
-    self, Maps6, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkEgress,
+    self, AnyKey, Maps6, Meta, OverlayEgress6, OverlayIngress6, PodEgress6, UplinkEgress,
     UplinkIngress6, ether_type,
 };
 use tartan_common::path::Path;
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV6, EthernetHeader};
-use tartan_common::wire::{ETH_LEN, IPV6_LEN, OUTER6_LEN, ipv6};
+use tartan_common::wire::ipv4::Ipv4Header;
+use tartan_common::wire::{ETH_LEN, IPV6_LEN, OUTER_LEN, OUTER6_LEN, ipv6};
 
 use crate::apply::{Outcome, Verdict};
 
@@ -77,17 +78,38 @@ pub(crate) fn uplink_ingress<M: Maps6>(
     if !is_ipv6(frame) {
         return (Verdict::Next, None);
     }
-    match hook::uplink_ingress6(&frame[..], meta, config, maps) {
+    let plan = hook::uplink_ingress6(&frame[..], meta, config, maps);
+    arrived(frame, plan, config, OUTER6_LEN)
+}
+
+pub(crate) fn crossed_ingress<M: Maps6>(
+    frame: &mut Vec<u8>,
+    outer: &Ipv4Header,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &M,
+) -> Outcome {
+    let plan = hook::crossed_ingress(&frame[..], outer, meta, config, maps);
+    arrived(frame, plan, config, OUTER_LEN)
+}
+
+fn arrived(
+    frame: &mut Vec<u8>,
+    plan: UplinkIngress6<'_>,
+    config: &NodeConfig,
+    outer_len: usize,
+) -> Outcome {
+    match plan {
         UplinkIngress6::Foreign => (Verdict::Next, None),
         UplinkIngress6::Device(tag) => (Verdict::ToDevice(tag), Some(Path::UplinkToDevice)),
         UplinkIngress6::Drop(reason) => (Verdict::Drop(reason), None),
         UplinkIngress6::Pod(pod, class) => {
-            frame.drain(ETH_LEN..OUTER6_LEN);
+            frame.drain(ETH_LEN..outer_len);
             forward(frame, pod.host_mac, pod.pod_mac, class, true);
             (Verdict::ToPod, Some(Path::UplinkPodFast))
         }
         UplinkIngress6::Stack(_, class) => {
-            frame.drain(ETH_LEN..OUTER6_LEN);
+            frame.drain(ETH_LEN..outer_len);
             forward(frame, config.ipv6.vtep_mac, config.vtep_mac, class, false);
             (Verdict::ToStack, Some(Path::UplinkToStack))
         }
@@ -114,15 +136,8 @@ pub(crate) fn uplink_egress<M: Maps6>(
     }
 }
 
-pub(crate) fn guard<M: Maps6>(
-    frame: &[u8],
-    meta: &Meta,
-    key: TunnelKey6,
-    config: &NodeConfig,
-    maps: &M,
-) -> Outcome {
-    match hook::overlay_ingress6(frame, meta, Some(key), config, maps) {
-        OverlayIngress6::Judged => (Verdict::Next, None),
+pub(crate) fn guard<M: Maps6>(frame: &[u8], key: AnyKey, config: &NodeConfig, maps: &M) -> Outcome {
+    match hook::overlay_ingress6(frame, key, config, maps) {
         OverlayIngress6::Drop(reason) => (Verdict::Drop(reason), None),
         OverlayIngress6::Accept(_) => (Verdict::Next, Some(Path::OverlayAccepted)),
     }

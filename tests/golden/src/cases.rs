@@ -13,7 +13,7 @@ use crate::packets::{
     ACK, FIN_ACK, SYN, SYN_ACK, fix_checksum, frame, large_packet, ping, tcp_packet, tunnel,
     udp_packet, unreachable,
 };
-use crate::{Case, Hook, cases6, damaged, device, link, link6};
+use crate::{Case, Hook, cases6, crossed, damaged, device, link, link6};
 
 pub(crate) const WEB: (u16, u16) = (40_000, 80);
 pub(crate) const ANSWER: (u16, u16) = (80, 40_000);
@@ -33,6 +33,7 @@ pub fn cases() -> Vec<Case> {
         refused_arrivals(),
         mutations(),
         cases6::cases(),
+        crossed::cases(),
     ]
     .concat()
 }

@@ -7,9 +7,9 @@ use tartan_common::abi::{
 };
 use tartan_common::flow::Tuple;
 use tartan_common::hook::Maps6;
-use tartan_common::{Mac, NetAddr6};
+use tartan_common::{Mac, NetAddr, NetAddr6};
 
-use crate::fixture::{HOST_MAC, MTU, Memory, POD_IFINDEX, POD_MAC, VTEP};
+use crate::fixture::{HOST_MAC, MTU, Memory, PEER_VTEP, POD_IFINDEX, POD_MAC, VTEP};
 
 /// An address of the documentation's prefix, or of ours.
 const fn addr(head: [u8; 2], subnet: u8, host: u8) -> NetAddr6 {
@@ -41,6 +41,10 @@ pub const LINK_POD: NetAddr6 = addr([0xfd, 0], 3, 2);
 pub const ROUTED: NetAddr6 = addr([0xfd, 0x30], 9, 0x14);
 /// A pod of the node behind a router.
 pub const FAR_POD: NetAddr6 = addr([0xfd, 0], 4, 2);
+/// A node without an IPv6 address, reached over IPv4.
+pub const CROSSED_NODE: NetAddr = NetAddr::from_octets([172, 30, 0, 15]);
+/// A pod of the node without an IPv6 address.
+pub const CROSSED_POD: NetAddr6 = addr([0xfd, 0], 5, 2);
 /// A pod of nobody.
 pub const NOWHERE: NetAddr6 = addr([0xfd, 0], 77, 2);
 /// Somewhere outside the pod network.
@@ -90,7 +94,10 @@ pub fn peers() -> BTreeMap<NetAddr6, Peer6> {
     };
     let linked = Peer6 { node: LINKED, mtu: MTU, mode: PeerMode::Direct as u8, ..peer };
     let routed = Peer6 { node: ROUTED, link_ifindex: 0, ..peer };
+    let node = NetAddr6::mapped(CROSSED_NODE);
+    let crossed = Peer6 { node, mtu: MTU, vtep_mac: PEER_VTEP, link_ifindex: 0, ..peer };
     BTreeMap::from([
+        (addr([0xfd, 0], 5, 0), crossed),
         (addr([0xfd, 0], 2, 0), peer),
         (addr([0xfd, 0], 3, 0), linked),
         (addr([0xfd, 0], 4, 0), routed),
@@ -101,7 +108,8 @@ pub fn peers() -> BTreeMap<NetAddr6, Peer6> {
 #[must_use]
 pub fn nodes() -> BTreeMap<NetAddr6, NodeEntry6> {
     let entry = NodeEntry6 { subnet: addr([0xfd, 0], 2, 0), mask: NetAddr6::mask(64) };
-    BTreeMap::from([(PEER, entry)])
+    let crossed = NodeEntry6 { subnet: addr([0xfd, 0], 5, 0), ..entry };
+    BTreeMap::from([(PEER, entry), (NetAddr6::mapped(CROSSED_NODE), crossed)])
 }
 
 /// The peer's view of the fixture.

@@ -12,6 +12,7 @@ mod apply;
 mod apply6;
 mod cases;
 mod cases6;
+mod crossed;
 mod damaged;
 mod device;
 pub mod fixture;

@@ -10,10 +10,12 @@ mod source;
 mod uplink_egress;
 mod uplink_ingress;
 
-pub use overlay::{OverlayEgress6, OverlayIngress6, TunnelKey6, overlay_egress6, overlay_ingress6};
+pub use overlay::{
+    AnyKey, OverlayEgress6, OverlayIngress6, TunnelKey6, overlay_egress6, overlay_ingress6,
+};
 pub use pod_egress::{PodEgress6, pod_egress6};
 pub use uplink_egress::uplink_egress6;
-pub use uplink_ingress::{UplinkIngress6, uplink_ingress6};
+pub use uplink_ingress::{UplinkIngress6, crossed_ingress, uplink_ingress6};
 
 use super::{Flows, Maps, Meta, delivery};
 use crate::NetAddr6;

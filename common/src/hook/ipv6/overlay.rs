@@ -1,11 +1,12 @@
 //! Both ways through the overlay device, for IPv6 pods.
 
+use super::uplink_ingress::{by_ipv6, over_ipv4};
 use super::{Maps6, ipv6};
 use crate::NetAddr6;
 use crate::abi::{NodeConfig, Peer6};
 use crate::flow::classify;
 use crate::gate;
-use crate::hook::{Meta, delivery, origin, tag_of};
+use crate::hook::{Meta, TunnelKey, delivery, origin, tag_of};
 use crate::reason::Reason;
 use crate::tunnel::accept_inner6;
 use crate::wire::ethernet::EthernetHeader;
@@ -64,34 +65,33 @@ pub struct TunnelKey6 {
     pub vni: u32,
 }
 
+/// What the kernel kept of the outer headers around an IPv6 packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyKey {
+    /// Those of a tunnel over IPv6.
+    V6(TunnelKey6),
+    /// Those of a tunnel over IPv4.
+    V4(TunnelKey),
+}
+
 /// What becomes of a packet that comes up from the overlay device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverlayIngress6 {
-    /// Already judged: into the host stack.
-    Judged,
     /// Judged here: into the host stack with this tag.
     Accept(u16),
     /// Drop it.
     Drop(Reason),
 }
 
-/// Decides about one packet whose frame says that it is IPv6. The kernel has merged ECN already.
+/// Decides about one packet whose frame says that it is IPv6, and that has a tunnel key. The kernel
+/// has merged ECN already.
 #[inline(always)]
 pub fn overlay_ingress6<F: Frame + ?Sized, M: Maps6>(
     frame: &F,
-    meta: &Meta,
-    key: Option<TunnelKey6>,
+    key: AnyKey,
     config: &NodeConfig,
     maps: &M,
 ) -> OverlayIngress6 {
-    let Some(key) = key else {
-        let judged = meta.tag != 0;
-        return if judged {
-            OverlayIngress6::Judged
-        } else {
-            OverlayIngress6::Drop(Reason::NoTunnelKey)
-        };
-    };
     match judge(frame, key, config, maps) {
         Ok(tag) => OverlayIngress6::Accept(tag),
         Err(reason) => OverlayIngress6::Drop(reason),
@@ -101,23 +101,34 @@ pub fn overlay_ingress6<F: Frame + ?Sized, M: Maps6>(
 #[inline(always)]
 fn judge<F: Frame + ?Sized, M: Maps6>(
     frame: &F,
-    key: TunnelKey6,
+    key: AnyKey,
     config: &NodeConfig,
     maps: &M,
 ) -> Result<u16, Reason> {
-    if key.receiver != config.ipv6.node {
+    let eth = frame.window::<ETH_LEN>(0).ok_or(Reason::Truncated)?;
+    let to = EthernetHeader::parse(eth).destination;
+    // Compared here with what is at a fixed place: to choose the address and compare it later
+    // would be a variable offset, which the verifier refuses without CAP_PERFMON.
+    let (for_us, vni, to_vtep) = match &key {
+        AnyKey::V6(key) => (key.receiver == config.ipv6.node, key.vni, to == config.ipv6.vtep_mac),
+        AnyKey::V4(key) => (key.receiver == config.node, key.vni, to == config.vtep_mac),
+    };
+    if !for_us {
         return Err(Reason::NotForThisNode);
     }
-    if key.vni != config.vni {
+    if vni != config.vni {
         return Err(Reason::WrongVni);
     }
-    let entry = maps.node6(key.sender).ok_or(Reason::UnknownSender)?;
-    let eth = frame.window::<ETH_LEN>(0).ok_or(Reason::Truncated)?;
-    if EthernetHeader::parse(eth).destination != config.ipv6.vtep_mac {
+    let (entry, own) = match &key {
+        AnyKey::V6(key) => (by_ipv6(maps, key.sender)?, key.sender),
+        // The node has no IPv6 address that an inner packet could come from.
+        AnyKey::V4(key) => (over_ipv4(maps, key.sender)?, NetAddr6::UNSPECIFIED),
+    };
+    if !to_vtep {
         return Err(Reason::WrongVtepMac);
     }
     let ip = ipv6(frame).ok_or(Reason::InnerMalformed)?;
-    accept_inner6(&ip, key.sender, 0, config, entry)?;
+    accept_inner6(&ip, own, 0, config, entry)?;
     let segment = classify(frame, &ip);
     // Seen untranslated: this hook is an origin for what the uplink's could not take.
     let _ = origin(maps, config, &segment);

@@ -1,15 +1,16 @@
 //! What arrives on the uplink over IPv6.
 
 use super::{Maps6, ipv6};
-use crate::NetAddr6;
 use crate::abi::{NodeConfig, NodeEntry6, PodEntry};
 use crate::flow::{Segment, classify};
 use crate::gate::Way;
 use crate::hook::{Meta, UNJUDGED, origin, tag_of};
 use crate::reason::Reason;
-use crate::tunnel::{Accepted6, Outer6, accept6, outer6};
+use crate::tunnel::{Accepted6, Outer6, accept_crossed, accept6, outer6};
+use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::Ipv6Header;
-use crate::wire::{Frame, INNER_AT6, Inner};
+use crate::wire::{Frame, INNER_AT, INNER_AT6, Inner};
+use crate::{NetAddr, NetAddr6};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -47,22 +48,58 @@ pub fn uplink_ingress6<'m, F: Frame + ?Sized, M: Maps6>(
         Outer6::Truncated => return UplinkIngress6::Drop(Reason::Truncated),
         Outer6::Tunnel(ip) => ip,
     };
-    let sender = |address: NetAddr6| -> Option<NodeEntry6> { maps.node6(address).copied() };
-    match accept6(frame, &ip, meta.len, meta.gso_size, config, sender) {
+    match accept6(frame, &ip, meta.len, meta.gso_size, config, |node| {
+        by_ipv6(maps, node).ok().copied()
+    }) {
         Err(reason) => UplinkIngress6::Drop(reason),
-        Ok(accepted) => deliver(frame, meta, config, maps, &accepted),
+        Ok(accepted) => deliver::<F, M, INNER_AT6>(frame, meta, config, maps, &accepted),
+    }
+}
+
+/// Decides about a packet in the tunnel over IPv4 that is not IPv4: its outer header is this one.
+#[inline(always)]
+pub fn crossed_ingress<'m, F: Frame + ?Sized, M: Maps6>(
+    frame: &F,
+    outer: &Ipv4Header,
+    meta: &Meta,
+    config: &NodeConfig,
+    maps: &'m M,
+) -> UplinkIngress6<'m> {
+    let sender = |node: NetAddr| over_ipv4(maps, node).copied();
+    match accept_crossed(frame, outer, meta.len, meta.gso_size, config, sender) {
+        Err(reason) => UplinkIngress6::Drop(reason),
+        Ok(accepted) => deliver::<F, M, INNER_AT>(frame, meta, config, maps, &accepted),
+    }
+}
+
+/// The node that sends over IPv6. A mapped address is no sender's, whatever a packet says: it
+/// stands for the IPv4 address of a node that sends over IPv4.
+#[inline(always)]
+pub(super) fn by_ipv6<M: Maps6>(maps: &M, node: NetAddr6) -> Result<&NodeEntry6, Reason> {
+    let entry = if node.ipv4().is_some() { None } else { maps.node6(node) };
+    entry.ok_or(Reason::UnknownSender)
+}
+
+/// The node that sends IPv6 over IPv4.
+#[inline(always)]
+pub(super) fn over_ipv4<M: Maps6>(maps: &M, node: NetAddr) -> Result<&NodeEntry6, Reason> {
+    match maps.node6(NetAddr6::mapped(node)) {
+        Some(entry) => Ok(entry),
+        // A peer, of which IPv6 is expected over IPv6 or not at all.
+        None if maps.node(node).is_some() => Err(Reason::InnerProtocol),
+        None => Err(Reason::UnknownSender),
     }
 }
 
 #[inline(always)]
-fn deliver<'m, F: Frame + ?Sized, M: Maps6>(
+fn deliver<'m, F: Frame + ?Sized, M: Maps6, const AT: usize>(
     frame: &F,
     meta: &Meta,
     config: &NodeConfig,
     maps: &'m M,
     accepted: &Accepted6,
 ) -> UplinkIngress6<'m> {
-    let segment = classify(&Inner::new(frame, INNER_AT6), &accepted.inner);
+    let segment = classify(&Inner::new(frame, AT), &accepted.inner);
     if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment)
         && meta.is_as_sockets_take_it(accepted.inner.next_header)
     {

@@ -231,6 +231,7 @@ fn from_tunnel(question: &Question, scene: &Scene, sender: Ipv4Addr) -> Result<A
         }
         UplinkIngress::Device(_)
         | UplinkIngress::Foreign
+        | UplinkIngress::Crossed(_)
         | UplinkIngress::BarePod(_)
         | UplinkIngress::BareStack(_)
         | UplinkIngress::LinkPod(_)
@@ -255,6 +256,7 @@ fn from_link(question: &Question, scene: &Scene, peer: &Peer) -> Answer {
         }
         UplinkIngress::LinkStack(_)
         | UplinkIngress::Foreign
+        | UplinkIngress::Crossed(_)
         | UplinkIngress::Device(_)
         | UplinkIngress::BarePod(_)
         | UplinkIngress::BareStack(_)
