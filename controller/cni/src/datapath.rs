@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use tartan_common::abi::{FastPath, PodEntry};
+use tartan_common::abi::{FastPath, NodeConfig, PodEntry};
 use tartan_datapath::{Config, Pods, Pods6};
 
 use crate::error::{CniError, Code};
@@ -43,9 +43,9 @@ pub trait Datapath {
     /// Whether flows may skip the host's conntrack.
     fn skips_conntrack(&mut self) -> bool;
 
-    /// Whether packets to other nodes may have to fit into a tunnel. It is so unless the data path
-    /// says otherwise.
-    fn tunnels(&mut self) -> bool;
+    /// Whether packets to other nodes may have to fit into a tunnel over IPv6. It is so unless the
+    /// data path says otherwise: that there is no tunnel, or that this node's is over IPv4 alone.
+    fn tunnels_over_ipv6(&mut self) -> bool;
 
     /// The entry of an address.
     ///
@@ -139,9 +139,11 @@ impl Datapath for Pinned {
         config.is_ok_and(|config| config.is_some_and(|it| it.fast_path() != FastPath::Off))
     }
 
-    fn tunnels(&mut self) -> bool {
+    fn tunnels_over_ipv6(&mut self) -> bool {
         let config = Config::open().and_then(|config| config.get());
-        !config.is_ok_and(|config| config.is_some_and(|it| !it.has_tunnel()))
+        let is_over_ipv4 =
+            |it: &NodeConfig| it.ipv6.is_configured() && it.ipv6.node.is_unspecified();
+        !config.is_ok_and(|config| config.is_some_and(|it| !it.has_tunnel() || is_over_ipv4(&it)))
     }
 
     fn pod(&mut self, ip: IpAddr) -> Result<Option<PodEntry>, DatapathError> {

@@ -66,8 +66,8 @@ impl Plan {
         let file = conf.subnet_file()?;
         patience.wait_for(|| file.exists());
         let mut subnet = SubnetEnv::load(&file)?;
-        if subnet.subnet6.is_some() && !datapath.tunnels() {
-            subnet = subnet.without_tunnel();
+        if subnet.subnet6.is_some() && !datapath.tunnels_over_ipv6() {
+            subnet = subnet.without_ipv6_tunnel();
         }
         let ways = ways(&subnet, delegate.mtu);
         Ok(Self {

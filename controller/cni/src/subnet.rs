@@ -78,9 +78,9 @@ impl SubnetEnv {
         })
     }
 
-    /// The same on a node without a tunnel: what the link takes, both families may fill.
+    /// The same on a node without a tunnel over IPv6: both families have the same room.
     #[must_use]
-    pub fn without_tunnel(self) -> Self {
+    pub fn without_ipv6_tunnel(self) -> Self {
         Self { ipv6_more: 0, ..self }
     }
 
@@ -172,7 +172,7 @@ mod tests {
         let text = "FLANNEL_IPV6_NETWORK=fd00::/48\nFLANNEL_IPV6_SUBNET=fd00::/64\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true";
         let env = SubnetEnv::parse(text, "f").expect("complete");
         assert_eq!((env.subnet, env.link_mtu(), env.subnets().count()), (None, 1430, 1));
-        assert_eq!(env.without_tunnel().link_mtu(), 1450);
+        assert_eq!(env.without_ipv6_tunnel().link_mtu(), 1450);
         let half = format!("{text}\nFLANNEL_NETWORK=10.244.0.0/16");
         let error = SubnetEnv::parse(&half, "f").expect_err("half of IPv4");
         assert!(error.msg.contains("FLANNEL_SUBNET"), "{}", error.msg);

@@ -88,6 +88,8 @@ pub enum Obstacle {
     NoRoute,
     /// Its node is not on the uplink's link, and there is no tunnel.
     OffLink,
+    /// It has IPv6 alone, and this node no IPv6 address.
+    OtherFamily,
 }
 
 /// Computes the desired state.

@@ -15,8 +15,9 @@ use crate::desired::{NextHop, Obstacle};
 /// What the host is like for IPv6.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts6 {
-    /// The uplink's address: source of our tunnel packets, destination of the peers'.
-    pub node: Ipv6Addr,
+    /// The uplink's address: source of our tunnel packets, destination of the peers'. `None` on a
+    /// node without one, whose IPv6 goes in the tunnel over IPv4.
+    pub node: Option<Ipv6Addr>,
     /// Interface index of the uplink.
     pub uplink_ifindex: u32,
     /// MTU of the uplink, or what the configuration says instead.
@@ -32,12 +33,16 @@ pub struct HostFacts6 {
 /// This node's end of the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TunnelFacts6 {
-    /// The MAC address that this node publishes for IPv6.
+    /// The MAC address that this node publishes for IPv6; that of IPv4 where it publishes none.
     pub vtep_mac: Mac,
-    /// The largest packet that fits into the tunnel.
+    /// The largest packet that fits into the tunnel over IPv6.
     pub mtu: Mtu,
     /// Hop limit of tunnel packets.
     pub hop_limit: u8,
+    /// The largest packet that fits into the tunnel over IPv4.
+    pub mtu4: Mtu,
+    /// TTL of tunnel packets over IPv4.
+    pub ttl: u8,
 }
 
 /// What the kernel's tables of IPv6 shall hold; empty on a node without an IPv6 subnet.
@@ -72,7 +77,7 @@ pub fn desired6(
     facts: &HostFacts6,
 ) -> (Ipv6Config, Desired6) {
     let config = Ipv6Config {
-        node: facts.node.into(),
+        node: facts.node.map_or(NetAddr6::UNSPECIFIED, NetAddr6::from),
         network: network.network().into(),
         network_mask: NetAddr6::mask(network.prefix_len()),
         subnet: own.subnet.network().into(),
@@ -100,6 +105,12 @@ pub fn desired6(
 /// How a peer is reached. The device finds its way to a node that is not on the link, now or
 /// later: only where there is no tunnel is a node without a route one without an entry.
 fn entry(peer: &conflict::Peer6, facts: &HostFacts6) -> Result<Peer6, Obstacle> {
+    if peer.public_ip.to_ipv4_mapped().is_some() {
+        return over_ipv4(peer, facts);
+    }
+    if facts.node.is_none() {
+        return Err(Obstacle::OtherFamily);
+    }
     let hop = facts.next_hops.get(&peer.public_ip);
     let on_link = hop.filter(|hop| hop.via == peer.public_ip);
     let is_near = on_link.is_some_and(|hop| hop.ifindex == facts.uplink_ifindex);
@@ -123,6 +134,21 @@ fn entry(peer: &conflict::Peer6, facts: &HostFacts6) -> Result<Peer6, Obstacle> 
         (None, _) | (_, None) if hop.is_none() => Err(Obstacle::NoRoute),
         (None, _) | (_, None) => Err(Obstacle::OffLink),
     }
+}
+
+/// A peer in the tunnel over IPv4. Without a tunnel its IPv6 pods have no next hop.
+fn over_ipv4(peer: &conflict::Peer6, facts: &HostFacts6) -> Result<Peer6, Obstacle> {
+    let (Some(tunnel), Some(vtep_mac)) = (facts.tunnel, peer.vtep_mac) else {
+        return Err(Obstacle::OffLink);
+    };
+    Ok(Peer6 {
+        node: peer.public_ip.into(),
+        mtu: u32::from(tunnel.mtu4.get()),
+        vtep_mac,
+        hop_limit: tunnel.ttl,
+        mode: PeerMode::Tunnel as u8,
+        link_ifindex: 0,
+    })
 }
 
 fn node(peer: &conflict::Peer6) -> NodeEntry6 {
@@ -161,13 +187,15 @@ mod tests {
         let router = "fe80::1".parse().unwrap();
         let hop = |n, via, ifindex| (peer(n).public_ip, NextHop { via, ifindex });
         HostFacts6 {
-            node: own().public_ip,
+            node: Some(own().public_ip),
             uplink_ifindex: 2,
             link_mtu: Mtu::new(1500).unwrap(),
             tunnel: Some(TunnelFacts6 {
                 vtep_mac: Mac([2, 0, 0, 0, 0, 1]),
                 mtu: Mtu::new(1430).unwrap(),
                 hop_limit: 64,
+                mtu4: Mtu::new(1450).unwrap(),
+                ttl: 63,
             }),
             is_direct: false,
             next_hops: [
@@ -212,6 +240,24 @@ mod tests {
         let (_, tables) = computed(&all, &facts());
         assert_eq!(ways(&tables), [tunnelled(2), tunnelled(0), tunnelled(3), tunnelled(0)]);
         assert!(tables.routes.is_empty());
+    }
+
+    #[test]
+    fn a_node_of_the_other_family_is_in_the_tunnel_over_ipv4() {
+        let mapped = Ipv6Addr::from([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0203]);
+        let crossed = conflict::Peer6 { public_ip: mapped, ..peer(2) };
+        let all = [crossed, peer(3)];
+        let (config, tables) = computed(&all, &HostFacts6 { is_direct: true, ..facts() });
+        assert_eq!(config.node, own().public_ip.into());
+        assert_eq!(ways(&tables), [(false, 1450, 0), (false, 1430, 0)]);
+        let entry = tables.peers[&peer(2).subnet.network()];
+        assert_eq!((entry.node, entry.hop_limit), (mapped.into(), 63));
+        assert_eq!(tables.nodes[&mapped], node(&peer(2)));
+        let (config, tables) = computed(&all, &HostFacts6 { node: None, ..facts() });
+        assert!(config.is_configured() && config.node == NetAddr6::UNSPECIFIED);
+        assert_eq!(ways(&tables), [(false, 1450, 0)]);
+        let why: Vec<_> = tables.unreachable.iter().map(|one| one.why).collect();
+        assert_eq!(why, [Obstacle::OtherFamily]);
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct AgentState {
     /// The IPv6 address that peers send to, beside that of IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_ipv6: Option<Ipv6Addr>,
+    /// Which IPv6 goes in the tunnel over IPv4, and why, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_over_ipv4: Option<String>,
     /// MAC address of the overlay device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vtep_mac: Option<String>,
@@ -199,6 +202,8 @@ pub enum PeerWay {
     /// Through the tunnel.
     #[default]
     Tunnel,
+    /// Through the tunnel over IPv4, though its pods are IPv6 pods.
+    TunnelOverIpv4,
     /// As they are: its node is on the same link.
     Direct,
     /// Not at all.
@@ -211,6 +216,7 @@ impl PeerWay {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tunnel => "tunnel",
+            Self::TunnelOverIpv4 => "tunnel over IPv4",
             Self::Direct => "direct",
             Self::None => "none",
         }

@@ -73,8 +73,8 @@ fn row(row: &Row) -> Vec<String> {
     let Row { peer, programmed } = row;
     let state = match (peer.mode, programmed) {
         (PeerWay::None, _) => "unreachable",
-        (PeerWay::Tunnel | PeerWay::Direct, true) => "ready",
-        (PeerWay::Tunnel | PeerWay::Direct, false) => "pending",
+        (PeerWay::Tunnel | PeerWay::TunnelOverIpv4 | PeerWay::Direct, true) => "ready",
+        (PeerWay::Tunnel | PeerWay::TunnelOverIpv4 | PeerWay::Direct, false) => "pending",
     };
     vec![
         peer.node_name.clone(),

@@ -92,7 +92,8 @@ fn programs(agent: &AgentState, problems: &mut Vec<String>) -> Result<Vec<Hook>>
 fn backend(agent: &AgentState) -> String {
     let ways = |peers: &[PeerState]| {
         let count = |way| peers.iter().filter(|peer| peer.mode == way).count();
-        let (tunnel, direct) = (count(PeerWay::Tunnel), count(PeerWay::Direct));
+        let tunnel = count(PeerWay::Tunnel) + count(PeerWay::TunnelOverIpv4);
+        let direct = count(PeerWay::Direct);
         if agent.overlay.is_some() {
             format!("{direct} peers on the link without the tunnel, {tunnel} through it")
         } else {
@@ -174,6 +175,9 @@ fn print(status: &Status) {
     }
     if let Some(address) = agent.public_ipv6 {
         line("IPv6", format!("tunnel packets to {address}"));
+    }
+    if let Some(what) = &agent.ipv6_over_ipv4 {
+        line("IPv6", what.clone());
     }
     line("leases", agent.store.clone());
     let fast = &agent.fast_path;

@@ -2,21 +2,22 @@
 //! leaves IPv4 as it is: the two families of a node are independent.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::Result;
 use ipnet::Ipv6Net;
 use tartan_common::Mtu;
 use tartan_common::abi::Peer6;
-use tartan_core::conflict::{self, Observer6, Peers6};
+use tartan_core::Lease6;
+use tartan_core::conflict::{self, Observer6, Peers, Peers6};
 use tartan_core::desired::{Desired, Obstacle};
 use tartan_core::desired6::{Desired6, HostFacts6, TunnelFacts6, Unreachable6, desired6};
 use tartan_core::state::{AgentState, PeerState, PeerWay, RefusedState};
 use tartan_datapath::{PodEntry, Pods, Pods6};
 use tracing::{info, warn};
 
-use super::Node;
 use super::tunnel::{Link, Tunnel};
+use super::{Node, crossing};
 use crate::host::{Host, HostError, Network6, OverlayKind, RouteChanges, gateway6};
 use crate::store::{LeaseStore, OwnLeases};
 
@@ -29,6 +30,8 @@ pub(super) struct Ipv6 {
     /// This node's share of the IPv6 pod network; `None` where it carries no IPv6 pods.
     network: Option<Share>,
     peers: Peers6,
+    /// Which of it goes in the tunnel over IPv4, and why.
+    over_ipv4: Option<String>,
     /// What keeps IPv6 pods from being reached, and what to do.
     troubles: Vec<String>,
 }
@@ -52,10 +55,18 @@ impl<S: LeaseStore> Node<S> {
         link: &Link<'_>,
         tunnel: Option<&Tunnel>,
         own: &OwnLeases,
+        peers4: &Peers,
         desired: &mut Desired,
     ) -> Result<Ipv6> {
         let mut found = Ipv6::default();
-        let (Some(network), Some(lease)) = (self.settings.conf.ipv6_network, &own.v6) else {
+        let Some(network) = self.settings.conf.ipv6_network else {
+            return Ok(found);
+        };
+        let Some(lease) = &own.v6 else {
+            // With a tunnel it would have one, over IPv4.
+            if tunnel.is_none() && link.uplink.address_v6.is_none() {
+                found.troubles.push(no_address(link));
+            }
             return Ok(found);
         };
         let mut facts = match facts(link, tunnel, own) {
@@ -68,14 +79,19 @@ impl<S: LeaseStore> Node<S> {
         facts.is_direct = self.settings.conf.backend.is_direct();
         let vni = self.settings.conf.backend.vxlan().map(|conf| conf.vni);
         let node_name = &self.settings.node_name;
-        let observer = Observer6 { node_name, own: Some(lease), network, vni };
+        let observer =
+            Observer6 { node_name, own: Some(lease), network, vni, ipv4: &peers4.usable };
         let leases = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.leases6);
         found.peers = conflict::peers6(observer, leases);
-        let nodes: Vec<_> = found.peers.usable.iter().map(|peer| peer.public_ip).collect();
+        found.over_ipv4 = crossing::shown(lease, &found.peers.usable, link);
+        let by_ipv6 = |address: &Ipv6Addr| address.to_ipv4_mapped().is_none();
+        let all = found.peers.usable.iter().map(|peer| peer.public_ip);
+        let nodes: Vec<_> = all.filter(by_ipv6).collect();
         facts.next_hops = self.host.next_hops6(&nodes).await?;
         (desired.config.ipv6, desired.ipv6) = desired6(network, lease, &found.peers.usable, &facts);
         found.troubles.extend(desired.ipv6.unreachable.iter().map(unreachable));
-        let tunnel_mtu = facts.tunnel.map(|tunnel| tunnel.mtu);
+        let tunnel_mtu =
+            facts.tunnel.map(|tunnel| if lease.is_over_ipv4() { tunnel.mtu4 } else { tunnel.mtu });
         found.network = Some(Share { network, subnet: lease.subnet, tunnel_mtu });
         Ok(found)
     }
@@ -191,6 +207,7 @@ impl Ipv6 {
     /// Adds what there is to say to the state file's content.
     pub(super) fn report(&self, state: &mut AgentState, desired: &Desired6) {
         state.peers6 = self.peers.usable.iter().map(|peer| peer_state(peer, desired)).collect();
+        state.ipv6_over_ipv4.clone_from(&self.over_ipv4);
         state.problems.extend(self.troubles.iter().cloned());
         state.refused.extend(self.peers.refused.iter().map(|refused| RefusedState {
             node_name: refused.lease.node_name.clone(),
@@ -207,11 +224,12 @@ fn peer_state(peer: &conflict::Peer6, desired: &Desired6) -> PeerState {
     PeerState {
         node_name: peer.node_name.clone(),
         subnet: peer.subnet.to_string(),
-        public_ip: peer.public_ip.into(),
+        public_ip: IpAddr::V6(peer.public_ip).to_canonical(),
         vtep_mac: peer.vtep_mac.map(|mac| mac.to_string()),
         next_hop: (is_direct == Some(true)).then_some(peer.public_ip.into()),
         mode: match is_direct {
             Some(true) => PeerWay::Direct,
+            Some(false) if peer.public_ip.to_ipv4_mapped().is_some() => PeerWay::TunnelOverIpv4,
             Some(false) => PeerWay::Tunnel,
             None => PeerWay::None,
         },
@@ -220,10 +238,11 @@ fn peer_state(peer: &conflict::Peer6, desired: &Desired6) -> PeerState {
 
 /// What the host is like, or why it carries no IPv6 pods.
 fn facts(link: &Link<'_>, tunnel: Option<&Tunnel>, own: &OwnLeases) -> Result<HostFacts6, String> {
-    let Some(node) = link.uplink.address_v6 else {
-        let name = &link.uplink.name;
-        return Err(not_carried(&format!("{name} has no global IPv6 address; give it one")));
-    };
+    let over_ipv4 = own.v6.as_ref().is_some_and(Lease6::is_over_ipv4);
+    let node = link.uplink.address_v6.filter(|_| !over_ipv4);
+    if node.is_none() && !over_ipv4 {
+        return Err(no_address(link));
+    }
     let tunnel = tunnel.map(|tunnel| tunnel_facts(link, tunnel, own)).transpose()?;
     if u32::from(link.mtu.get()) < SMALLEST {
         let mtu = link.mtu;
@@ -254,12 +273,23 @@ fn tunnel_facts(link: &Link<'_>, tunnel: &Tunnel, own: &OwnLeases) -> Result<Tun
         not_carried("the node's own lease has no VTEP MAC address; restart the agent")
     })?;
     let outer = link.mtu;
-    let mtu = outer.inside_ipv6_tunnel().map_err(|_| {
+    let mtu4 = tunnel.spec.mtu;
+    let over_ipv4 = own.v6.as_ref().is_some_and(Lease6::is_over_ipv4);
+    let mtu = if over_ipv4 { Ok(mtu4) } else { outer.inside_ipv6_tunnel() };
+    let carried = |mtu: &Mtu| u32::from(mtu.get()) >= SMALLEST;
+    let mtu = mtu.ok().filter(carried).ok_or_else(|| {
+        let (outside, least) = if over_ipv4 { ("IPv4", 1330) } else { ("IPv6", 1350) };
         not_carried(&format!(
-            "an MTU of {outer} is too small for a tunnel over IPv6; use 1350 or more"
+            "an MTU of {outer} is too small for a tunnel over {outside}; use {least} or more"
         ))
     })?;
-    Ok(TunnelFacts6 { vtep_mac, mtu, hop_limit: Host::default_hop_limit() })
+    let (hop_limit, ttl) = (Host::default_hop_limit(), Host::default_ttl());
+    Ok(TunnelFacts6 { vtep_mac, mtu, hop_limit, mtu4, ttl })
+}
+
+fn no_address(link: &Link<'_>) -> String {
+    let name = &link.uplink.name;
+    not_carried(&format!("{name} has no global IPv6 address; give it one"))
 }
 
 fn unreachable(one: &Unreachable6) -> String {
@@ -268,6 +298,10 @@ fn unreachable(one: &Unreachable6) -> String {
         Obstacle::NoRoute => format!(
             "no route to node {node_name} at {public_ip}: its IPv6 pods cannot be reached; add a \
              route to the node"
+        ),
+        Obstacle::OtherFamily => format!(
+            "node {node_name} has IPv6 alone, and this node no IPv6 address: its pods cannot be \
+             reached; give one of the two an address of the other's family"
         ),
         Obstacle::OffLink => format!(
             "node {node_name} at {public_ip} is not on the uplink's link, and the host-gw backend \

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use tartan_common::{Mac, Vni};
 use tartan_core::net_conf::VxlanConf;
 use tartan_core::subnet_env::previous_subnet;
-use tartan_core::{Backend, Lease, LeaseBackend, VxlanData};
+use tartan_core::{Backend, Lease, Lease6, LeaseBackend, VxlanData};
 use tracing::{info, warn};
 
 use super::Node;
@@ -109,10 +109,18 @@ impl<S: LeaseStore> Node<S> {
         let previous = previous_subnet(&settings.subnet_file);
         let (node_name, pool) = (settings.node_name.clone(), settings.conf.pool);
         let network6 = settings.conf.ipv6_network;
+        let has_tunnel = settings.conf.backend.vxlan().is_some();
         let (backend, backend6) = self.backends(uplink).await?;
-        let ipv6 = uplink.public_ipv6.zip(network6).map(|(public_ip, network)| LeaseRequest6 {
+        // A node without an IPv6 address is reached over IPv4, where there is a tunnel.
+        let over_ipv4 = uplink.public_ip.filter(|_| has_tunnel);
+        let ipv6 = match (uplink.address_v6, uplink.public_ipv6, over_ipv4) {
+            (Some(_), Some(public_ip), _) => Some((public_ip, backend6)),
+            (_, _, Some(address)) => Some((address.to_ipv6_mapped(), backend.clone())),
+            (_, _, None) => None,
+        };
+        let ipv6 = ipv6.zip(network6).map(|((public_ip, backend), network)| LeaseRequest6 {
             public_ip,
-            backend: backend6,
+            backend,
             network,
         });
         Ok(LeaseRequest { node_name, public_ip: uplink.public_ip, backend, pool, previous, ipv6 })
@@ -143,7 +151,7 @@ impl<S: LeaseStore> Node<S> {
         let held = self.own.as_ref();
         let held4 = held.and_then(|own| own.v4.as_ref()).and_then(Lease::vtep_mac);
         let mac = device.or(held4).or(self.wishes.vtep_mac);
-        let held6 = held.and_then(|own| own.v6.as_ref()).and_then(|lease| lease.backend.vtep_mac());
+        let held6 = held.and_then(|own| own.v6.as_ref()).and_then(Lease6::vtep_mac);
         let mac6 = held6.or(self.wishes.vtep_mac6);
         let (new, new6) = self.new_macs()?;
         Ok((mac.unwrap_or(new), mac6.unwrap_or(new6)))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tartan_core::{LastKnown, Lease};
+use tartan_core::{LastKnown, Lease, Lease6};
 use tracing::{info, warn};
 
 use super::Node;
@@ -145,7 +145,7 @@ impl<S: LeaseStore> Node<S> {
             public_ip: known.wished_ip,
             public_ipv6: known.wished_ipv6,
             vtep_mac: known.own.as_ref().and_then(Lease::vtep_mac),
-            vtep_mac6: known.own6.as_ref().and_then(|lease| lease.backend.vtep_mac()),
+            vtep_mac6: known.own6.as_ref().and_then(Lease6::vtep_mac),
         };
         self.own = Some(OwnLeases { v4: known.own, v6: known.own6 });
         let (leases, leases6) = (known.leases, known.leases6);

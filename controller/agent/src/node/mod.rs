@@ -6,6 +6,7 @@
 
 mod cni_conf;
 mod connect;
+mod crossing;
 mod difference;
 mod fast_path;
 mod ipv6;
@@ -166,7 +167,7 @@ impl<S: LeaseStore> Node<S> {
         let peers = self.peers(&own).await?;
         let gate = self.decide_fast_path(&link, tunnel.as_ref());
         let mut desired = self.desired(&link, tunnel.as_ref(), &own, &peers, &gate).await?;
-        let mut ipv6 = self.desire_ipv6(&link, tunnel.as_ref(), &own, &mut desired).await?;
+        let mut ipv6 = self.desire_ipv6(&link, tunnel.as_ref(), &own, &peers, &mut desired).await?;
         self.check = Check::Programs;
         self.program(&link, tunnel.as_ref(), &mut desired)?;
         self.check = Check::Routes;

@@ -77,7 +77,13 @@ pub(super) fn state(pass: &Pass<'_>, store: &str) -> AgentState {
             (None, Some(lease)) => lease.public_ip.into(),
             (None, None) => uplink.shown_address(),
         },
-        public_ipv6: own.v4.as_ref().and(own.v6.as_ref()).map(|lease| lease.public_ip),
+        public_ipv6: own
+            .v4
+            .as_ref()
+            .and(own.v6.as_ref())
+            .filter(|lease| !lease.is_over_ipv4())
+            .map(|lease| lease.public_ip),
+        ipv6_over_ipv4: None,
         vtep_mac: tunnel.map(|tunnel| tunnel.overlay.mac.to_string()),
         vni: conf.map(|tunnel| tunnel.vni.get()),
         port: conf.map(|tunnel| tunnel.port),
@@ -176,7 +182,7 @@ fn unreachable(one: &Unreachable) -> String {
             "no route to node {node_name} at {public_ip}: its pods cannot be reached; add a route \
              to the node"
         ),
-        Obstacle::OffLink => format!(
+        Obstacle::OffLink | Obstacle::OtherFamily => format!(
             "node {node_name} at {public_ip} is not on the uplink's link, and the host-gw backend \
              has no tunnel: its pods cannot be reached; use Backend.Type \"vxlan\" with \
              \"DirectRouting\": true"

@@ -35,14 +35,15 @@ pub struct LeaseRequest {
     pub pool: Option<SubnetPool>,
     /// The subnet of the last `subnet.env`, to be taken again if it is free.
     pub previous: Option<PodCidr>,
-    /// The same for IPv6, where the cluster has it and the node an IPv6 address.
+    /// The same for IPv6, where the cluster has it and the node a way for it.
     pub ipv6: Option<LeaseRequest6>,
 }
 
 /// The IPv6 half of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRequest6 {
-    /// Where peers send tunnel packets to, unless the store says otherwise.
+    /// Where peers send tunnel packets to, unless the store says otherwise; the IPv4-mapped form of
+    /// the node's IPv4 address where it has no IPv6 address.
     pub public_ip: Ipv6Addr,
     /// How the node wants to be reached.
     pub backend: LeaseBackend,

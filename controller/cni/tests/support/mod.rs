@@ -60,7 +60,7 @@ impl Datapath for Memory {
         true
     }
 
-    fn tunnels(&mut self) -> bool {
+    fn tunnels_over_ipv6(&mut self) -> bool {
         true
     }
 

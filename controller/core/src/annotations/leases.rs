@@ -95,7 +95,20 @@ pub fn to_leases(record: &NodeRecord) -> NodeLeases {
     if record.annotation(Key::SubnetManager) != Some("true") {
         return NodeLeases { v4: Ok(None), v6: Ok(None) };
     }
-    NodeLeases { v4: lease4(record), v6: lease6(record) }
+    let v4 = lease4(record);
+    let v6 = match (lease6(record), &v4) {
+        (Ok(None), Ok(Some(v4))) => crossed(record, v4),
+        (v6, _) => v6,
+    };
+    NodeLeases { v4, v6 }
+}
+
+/// A node that has an IPv6 subnet and publishes nothing of IPv6 has no IPv6 address: its pods'
+/// IPv6 goes in the tunnel over IPv4.
+fn crossed(record: &NodeRecord, v4: &Lease) -> Result<Option<Lease6>, LeaseFault> {
+    let is_tunnelled = matches!(v4.backend, LeaseBackend::Vxlan(_));
+    let subnet = if is_tunnelled { pod_cidr6(record)? } else { None };
+    Ok(subnet.map(|subnet| Lease6::over_ipv4(subnet, v4)))
 }
 
 fn lease4(record: &NodeRecord) -> Result<Option<Lease>, LeaseFault> {
@@ -114,13 +127,18 @@ fn lease4(record: &NodeRecord) -> Result<Option<Lease>, LeaseFault> {
 }
 
 fn lease6(record: &NodeRecord) -> Result<Option<Lease6>, LeaseFault> {
-    let Some(public_ip) = published(record, Family::V6)? else {
+    let Some(text) = published(record, Family::V6)? else {
         return Ok(None);
     };
     let subnet = pod_cidr6(record)?.ok_or(LeaseFault::NoPodCidr(Family::V6))?;
+    let public_ip = address::<Ipv6Addr>(Family::V6, text)?;
+    if public_ip.to_ipv4_mapped().is_some() {
+        let (family, key) = (Family::V6, Key::PublicIpv6.name());
+        return Err(LeaseFault::PublicIp { family, key, value: text.to_owned() });
+    }
     Ok(Some(Lease6 {
         subnet,
-        public_ip: address::<Ipv6Addr>(Family::V6, public_ip)?,
+        public_ip,
         node_name: record.name.clone(),
         backend: backend(record, Key::BackendV6Data)?,
         claimed_at: record.created,

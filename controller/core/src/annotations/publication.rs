@@ -22,10 +22,19 @@ pub struct Publication {
 /// The IPv6 half.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication6 {
-    /// Its address, unless the operator overwrites it.
+    /// Its address, unless the operator overwrites it; the IPv4-mapped form of its IPv4 address
+    /// where it has no other.
     pub public_ip: Ipv6Addr,
     /// How it wants to be reached.
     pub backend: LeaseBackend,
+}
+
+impl Publication6 {
+    /// Whether the node has no IPv6 address, and is reached over IPv4.
+    #[must_use]
+    pub fn is_over_ipv4(&self) -> bool {
+        self.public_ip.to_ipv4_mapped().is_some()
+    }
 }
 
 /// The addresses that are published: the operator's `public-ip-overwrite` before the node's own.
@@ -40,13 +49,19 @@ pub fn published_addresses(
         text.and_then(|text| text.parse().ok()).unwrap_or(own)
     });
     let v6 = publication.ipv6.as_ref().map(|ipv6| {
+        if ipv6.is_over_ipv4() {
+            return ipv6.public_ip;
+        }
         let text = record.annotation(Key::PublicIpv6Overwrite);
         text.and_then(|text| text.parse().ok()).unwrap_or(ipv6.public_ip)
     });
     (v4, v6)
 }
 
-/// All annotations of ours that the Node shall have. The keys of a family that the node has not
+/// The text of an annotation that shall not be there.
+const GONE: &str = "";
+
+/// All annotations of ours that the Node shall have; an empty text is one that it shall not have. The keys of a family that the node has not
 /// are left alone, but where flannel writes them.
 #[must_use]
 pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, String)> {
@@ -63,7 +78,15 @@ pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, Strin
         wanted.push((Key::BackendData, publication.backend.data()));
         wanted.push((Key::PublicIp, NO_IPV4.to_owned()));
     }
-    if let (Some(ipv6), Some(address)) = (&publication.ipv6, public_ipv6) {
+    let ipv6 = publication.ipv6.as_ref().zip(public_ipv6);
+    if let Some((ipv6, _)) = ipv6
+        && ipv6.is_over_ipv4()
+    {
+        // Of an address that the node had once.
+        for key in [Key::BackendV6Data, Key::PublicIpv6] {
+            wanted.push((key, GONE.to_owned()));
+        }
+    } else if let Some((ipv6, address)) = ipv6 {
         wanted.push((Key::BackendV6Data, ipv6.backend.data()));
         wanted.push((Key::PublicIpv6, address.to_string()));
     }
@@ -73,15 +96,20 @@ pub fn wanted(publication: &Publication, record: &NodeRecord) -> Vec<(Key, Strin
 /// Those of `wanted` that the Node does not have yet.
 #[must_use]
 pub fn difference(record: &NodeRecord, wanted: Vec<(Key, String)>) -> Vec<(Key, String)> {
-    wanted.into_iter().filter(|(key, value)| record.annotation(*key) != Some(value)).collect()
+    let differs = |(key, value): &(Key, String)| record.annotation(*key).unwrap_or(GONE) != value;
+    wanted.into_iter().filter(differs).collect()
 }
 
-/// The JSON merge patch (RFC 7396) that sets these annotations and touches nothing else.
+/// The JSON merge patch (RFC 7396) that sets these annotations, or removes them, and touches
+/// nothing else.
 #[must_use]
 pub fn merge_patch(prefix: &AnnotationPrefix, annotations: &[(Key, String)]) -> String {
     let fields: Map<String, Value> = annotations
         .iter()
-        .map(|(key, value)| (prefix.key(*key), Value::String(value.clone())))
+        .map(|(key, value)| {
+            let value = if value == GONE { Value::Null } else { Value::String(value.clone()) };
+            (prefix.key(*key), value)
+        })
         .collect();
     serde_json::json!({ "metadata": { "annotations": fields } }).to_string()
 }
@@ -108,6 +136,37 @@ mod tests {
         assert_eq!(read.v6.unwrap().unwrap().backend, LeaseBackend::HostGw);
         record.pod_cidrs.push("10.244.1.0/24".into());
         assert_eq!(to_leases(&record).v4.unwrap().unwrap().public_ip, Ipv4Addr::UNSPECIFIED);
+    }
+
+    /// A node without an IPv6 address publishes nothing of IPv6, takes back what it said before, and
+    /// is read as one that is reached over IPv4.
+    #[test]
+    fn a_node_without_an_ipv6_address_is_reached_over_ipv4() {
+        let mut record = NodeRecord::bare("node1", "uid", Timestamp::from_unix_seconds(1));
+        record.pod_cidrs = vec!["10.244.1.0/24".into(), "fd00:10:244:1::/64".into()];
+        record.annotate(Key::PublicIpv6, "fd30::11");
+        record.annotate(Key::PublicIpv6Overwrite, "fd30::12");
+        let backend = LeaseBackend::read("vxlan", r#"{"VNI":1,"VtepMAC":"c6:d2:32:6f:8f:44"}"#);
+        let backend = backend.unwrap();
+        let public_ip: Ipv4Addr = "192.0.2.1".parse().unwrap();
+        let ipv6 = Publication6 { public_ip: public_ip.to_ipv6_mapped(), backend: backend.clone() };
+        let publication = Publication { public_ip: Some(public_ip), backend, ipv6: Some(ipv6) };
+        let networks =
+            Networks { v4: "10.244.0.0/16".parse().ok(), v6: "fd00:10:244::/56".parse().ok() };
+        let own = own_leases(&record, &publication, networks).unwrap().v6.unwrap();
+        let difference = difference(&record, wanted(&publication, &record));
+        let patch = merge_patch(&AnnotationPrefix::default(), &difference);
+        assert!(patch.contains(r#"public-ipv6":null"#), "{patch}");
+        assert!(!patch.contains("backend-v6-data"), "{patch}");
+        for (key, value) in difference {
+            record.annotate(key, &value);
+        }
+        let read = to_leases(&record).v6.unwrap();
+        assert_eq!(read, own);
+        assert!(read.unwrap().is_over_ipv4());
+        assert!(super::difference(&record, wanted(&publication, &record)).is_empty());
+        record.annotate(Key::PublicIpv6, "::ffff:192.0.2.1");
+        assert!(to_leases(&record).v6.is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tartan_common::{Mac, Vni};
 
 use super::*;
-use crate::{LeaseBackend, VxlanData};
+use crate::{Lease6, LeaseBackend, VxlanData};
 
 const MAC: &str = "c6:d2:32:6f:8f:44";
 const DATA: &str = r#"{"VNI":1,"VtepMAC":"c6:d2:32:6f:8f:44"}"#;
@@ -148,10 +148,18 @@ fn the_families_are_independent() {
 
 #[test]
 fn a_node_that_takes_no_part_in_a_family_is_no_fault() {
-    // Two subnets, but a flannel without IPv6.
-    let leases = to_leases(&with_cidrs(&["10.244.1.0/24", "fd00:0:0:1::/64"]));
+    let leases = to_leases(&with_cidrs(&["10.244.1.0/24"]));
     assert!(leases.v4.unwrap().is_some());
     assert_eq!(leases.v6, Ok(None));
+    // Two subnets and no IPv6 address: its IPv6, if it has any, goes over IPv4.
+    let leases = to_leases(&with_cidrs(&["10.244.1.0/24", "fd00:0:0:1::/64"]));
+    let (v4, v6) = (leases.v4.unwrap().unwrap(), leases.v6.unwrap().unwrap());
+    assert_eq!(v6, Lease6::over_ipv4("fd00:0:0:1::/64".parse().unwrap(), &v4));
+    // Without a tunnel there is no way for it.
+    let mut bare = with_cidrs(&["10.244.1.0/24", "fd00:0:0:1::/64"]);
+    bare.annotate(Key::BackendType, "host-gw");
+    bare.annotate(Key::BackendData, "null");
+    assert_eq!(to_leases(&bare).v6, Ok(None));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ipnet::Ipv6Net;
 use tartan_common::{Mac, Vni};
 
 use super::RefusedReason;
-use crate::Lease6;
+use crate::{Lease6, LeaseBackend, VxlanData};
 
 /// What this node knows about itself and the cluster.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,32 @@ pub struct Observer6<'a> {
     pub network: Ipv6Net,
     /// The network identifier of the cluster's tunnel, if it has one.
     pub vni: Option<Vni>,
+    /// The usable IPv4 peers: a node of IPv6 over IPv4 is one of them.
+    pub ipv4: &'a [super::Peer],
+}
+
+impl Observer6<'_> {
+    /// Leases as this node uses them. The tunnel's outer family is IPv6 where both nodes have an
+    /// IPv6 address, else IPv4; what is not usable over IPv4 is refused there, and no news here.
+    fn by_outer_family(&self, leases: &[Lease6]) -> Vec<Lease6> {
+        let by_ipv4: BTreeMap<&str, &super::Peer> =
+            self.ipv4.iter().map(|peer| (peer.node_name.as_str(), peer)).collect();
+        let over_ipv4 = self.own.is_some_and(Lease6::is_over_ipv4);
+        let as_used = |lease: &Lease6| {
+            let mut lease = lease.clone();
+            if lease.node_name == self.node_name || !(over_ipv4 || lease.is_over_ipv4()) {
+                return Some(lease);
+            }
+            let Some(peer) = by_ipv4.get(lease.node_name.as_str()) else {
+                // A node of IPv6 alone is told as one that cannot be reached.
+                return (!lease.is_over_ipv4()).then_some(lease);
+            };
+            lease.public_ip = peer.public_ip.to_ipv6_mapped();
+            let data = self.vni.zip(peer.vtep_mac).map(|(vni, mac)| VxlanData::new(vni, mac))?;
+            Some(Lease6 { backend: LeaseBackend::Vxlan(data), ..lease })
+        };
+        leases.iter().filter_map(as_used).collect()
+    }
 }
 
 /// A lease that passed every check.
@@ -27,7 +53,7 @@ pub struct Observer6<'a> {
 pub struct Peer6 {
     /// The node's pods.
     pub subnet: Ipv6Net,
-    /// Where packets for the subnet are sent.
+    /// Where packets for the subnet are sent; IPv4-mapped where they go over IPv4.
     pub public_ip: Ipv6Addr,
     /// The address that inner frames for the node carry; `None` where there is no tunnel.
     pub vtep_mac: Option<Mac>,
@@ -59,7 +85,8 @@ pub struct Peers6 {
 pub fn peers6(observer: Observer6<'_>, leases: &[Lease6]) -> Peers6 {
     let mut result = Peers6::default();
     let mut taken = Taken::default();
-    for lease in others_by_claim(observer, leases) {
+    let leases = observer.by_outer_family(leases);
+    for lease in others_by_claim(observer, &leases) {
         let judged = judge_alone(observer, lease);
         match judged.and_then(|vtep_mac| taken.claim(lease).map(|()| vtep_mac)) {
             Ok(vtep_mac) => result.usable.push(peer(lease, vtep_mac)),
@@ -97,6 +124,10 @@ fn judge_alone(observer: Observer6<'_>, lease: &Lease6) -> Result<Option<Mac>, R
     let network = observer.network;
     if !network.contains(&lease.subnet) {
         return Err(RefusedReason::OutsideNetwork { network: network.into() });
+    }
+    if lease.is_over_ipv4() {
+        // It is a usable peer of IPv4.
+        return Ok(lease.backend.vtep_mac());
     }
     judge_address(network, lease.public_ip)?;
     let own = observer.own.and_then(|own| own.backend.vtep_mac());
@@ -173,7 +204,6 @@ mod tests {
 
     use super::*;
     use crate::Timestamp;
-    use crate::{LeaseBackend, VxlanData};
 
     fn vni() -> Vni {
         Vni::new(1).unwrap()
@@ -193,10 +223,65 @@ mod tests {
         lease("me", 1, "fd00:0:0:1::/64", 100)
     }
 
+    fn observer<'a>(
+        own: Option<&'a Lease6>,
+        network: Ipv6Net,
+        ipv4: &'a [super::super::Peer],
+    ) -> Observer6<'a> {
+        Observer6 { node_name: "me", own, network, vni: Some(vni()), ipv4 }
+    }
+
+    fn ipv4_peer(node: &str, last: u8) -> super::super::Peer {
+        super::super::Peer {
+            subnet: format!("10.244.{last}.0/24").parse().unwrap(),
+            public_ip: std::net::Ipv4Addr::new(192, 0, 2, last),
+            vtep_mac: Some(Mac::local([last; 6])),
+            node_name: node.to_owned(),
+        }
+    }
+
+    fn over_ipv4(lease: Lease6, last: u8) -> Lease6 {
+        let public_ip = std::net::Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped();
+        Lease6 { public_ip, ..lease }
+    }
+
+    /// Where each peer is reached, and the last byte of its MAC address.
+    fn found(peers: &Peers6) -> Vec<(Ipv6Addr, u8)> {
+        let last = |peer: &Peer6| peer.vtep_mac.map_or(0, |mac| mac.0[5]);
+        peers.usable.iter().map(|peer| (peer.public_ip, last(peer))).collect()
+    }
+
+    /// Both with IPv6: over IPv6. One without: over IPv4, if it is a peer there.
+    #[test]
+    fn the_outer_family_is_ipv6_where_both_nodes_have_it() {
+        let network = "fd00::/48".parse().unwrap();
+        let ipv4 = [ipv4_peer("b", 2), ipv4_peer("c", 3)];
+        let with = lease("b", 2, "fd00:0:0:2::/64", 1);
+        let without = over_ipv4(lease("c", 3, "fd00:0:0:3::/64", 1), 3);
+        let refused4 = over_ipv4(lease("d", 4, "fd00:0:0:4::/64", 1), 4);
+        let alone = lease("e", 5, "fd00:0:0:5::/64", 1);
+        let all = [with.clone(), without.clone(), refused4, alone.clone()];
+        let (own, own4) = (own(), over_ipv4(own(), 1));
+        let ours = observer(Some(&own), network, &ipv4);
+        let peers = peers6(ours, &all);
+        assert_eq!(
+            found(&peers),
+            [(with.public_ip, 2), (without.public_ip, 3), (alone.public_ip, 5)]
+        );
+        assert!(peers.refused.is_empty());
+        let ours = observer(Some(&own4), network, &ipv4);
+        let peers = peers6(ours, &all);
+        let mapped = over_ipv4(with, 2).public_ip;
+        assert_eq!(found(&peers), [(mapped, 2), (without.public_ip, 3), (alone.public_ip, 5)]);
+        // Whatever address it says it has over IPv4, it is the one of its IPv4 lease.
+        let forged = over_ipv4(lease("b", 2, "fd00:0:0:2::/64", 1), 9);
+        assert_eq!(found(&peers6(ours, &[forged])), [(mapped, 2)]);
+    }
+
     fn judged(leases: &[Lease6]) -> Peers6 {
         let own = own();
         let network = "fd00::/48".parse().unwrap();
-        peers6(Observer6 { node_name: "me", own: Some(&own), network, vni: Some(vni()) }, leases)
+        peers6(observer(Some(&own), network, &[]), leases)
     }
 
     fn why(lease: Lease6) -> RefusedReason {
@@ -218,7 +303,7 @@ mod tests {
         assert_eq!(why(with("fd01::/64")), RefusedReason::OutsideNetwork { network });
         assert_eq!(why(with("fd00:0:0:2::/65")), RefusedReason::PrefixLength { wanted: 64 });
         let at = |address: &str| why(Lease6 { public_ip: address.parse().unwrap(), ..good() });
-        for address in ["::", "::1", "ff02::1", "::ffff:192.0.2.1"] {
+        for address in ["::", "::1", "ff02::1"] {
             assert_eq!(at(address), RefusedReason::UnusableAddress, "{address}");
         }
         assert_eq!(at("fd00:0:0:9::1"), RefusedReason::AddressInNetwork { network });
@@ -255,7 +340,7 @@ mod tests {
         ) {
             // Without a lease of our own, lengths may differ.
             let network = "fd00::/48".parse().unwrap();
-            let observer = Observer6 { node_name: "me", own: None, network, vni: Some(vni()) };
+            let observer = observer(None, network, &[]);
             let judged = peers6(observer, &leases);
             for (index, peer) in judged.usable.iter().enumerate() {
                 for other in &judged.usable[index + 1..] {

@@ -8,7 +8,8 @@ use anyhow::{Result, bail, ensure};
 use tartan_common::NetAddr6;
 use tartan_common::abi::{Ipv6Config, Peer6, PodEntry};
 use tartan_common::hook::{
-    OverlayEgress6, PodEgress6, UplinkIngress6, overlay_egress6, pod_egress6, uplink_ingress6,
+    OverlayEgress6, PodEgress6, UplinkIngress6, crossed_ingress, overlay_egress6, pod_egress6,
+    uplink_ingress6,
 };
 use tartan_common::path::Path;
 use tartan_common::reason::Reason;
@@ -173,11 +174,18 @@ fn from_host(question: &Question6, scene: &Scene) -> Result<Answer> {
 }
 
 fn from_tunnel(question: &Question6, scene: &Scene, sender: NetAddr6) -> Answer {
-    let frame = packet::tunnel_frame(question, sender, &scene.config);
-    let meta = meta(size(frame.len()), 0);
-    let met =
-        format!("uplink_ingress: a tunnel packet of node {}", scene.node(Ipv6Addr::from(sender)));
-    match uplink_ingress6(&frame[..], &meta, &scene.config, scene) {
+    let node = scene.node(Ipv6Addr::from(sender));
+    let (plan, over) = if let Some(address) = sender.ipv4() {
+        let (frame, outer) = packet::crossed_frame(question, address, &scene.config);
+        let meta = meta(size(frame.len()), 0);
+        (crossed_ingress(&frame[..], &outer, &meta, &scene.config, scene), ", over IPv4")
+    } else {
+        let frame = packet::tunnel_frame(question, sender, &scene.config);
+        let meta = meta(size(frame.len()), 0);
+        (uplink_ingress6(&frame[..], &meta, &scene.config, scene), "")
+    };
+    let met = format!("uplink_ingress: a tunnel packet of node {node}{over}");
+    match plan {
         UplinkIngress6::Drop(reason) => Answer::dropped(reason, vec![met]),
         UplinkIngress6::Pod(pod, _) => {
             let into = format!("straight into the pod behind {}", scene.link(pod.ifindex));
@@ -246,8 +254,13 @@ fn why_not_into_pod(question: &Question6, scene: &Scene, config: &Ipv6Config) ->
 
 /// The outer headers are the device's: it alone can make their checksum.
 fn through_tunnel(scene: &Scene, peer: &Peer6) -> String {
+    let over = match (peer.node.ipv4(), scene.config.ipv6.node.is_unspecified()) {
+        (None, _) => "",
+        (Some(_), true) => " over IPv4 (this node has no IPv6 address)",
+        (Some(_), false) => " over IPv4 (that node publishes no IPv6 address)",
+    };
     format!(
-        "encapsulated by {} for node {}: VNI {}, UDP port {}, packets of at most {} bytes",
+        "encapsulated by {} for node {}{over}: VNI {}, UDP port {}, packets of at most {} bytes",
         scene.link(scene.config.overlay_ifindex),
         scene.node(Ipv6Addr::from(peer.node)),
         scene.config.vni,

@@ -61,7 +61,7 @@ impl Scene {
 
     /// A node, by name and address.
     pub(super) fn node(&self, address: impl Into<IpAddr>) -> String {
-        let address = address.into();
+        let address = address.into().to_canonical();
         match self.names.get(&address) {
             Some(name) => format!("{name} ({address})"),
             None => address.to_string(),

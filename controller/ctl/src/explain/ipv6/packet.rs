@@ -2,10 +2,10 @@
 
 use tartan_common::abi::NodeConfig;
 use tartan_common::wire::ethernet::{ETHERTYPE_IPV6, EthernetHeader};
-use tartan_common::wire::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
+use tartan_common::wire::ipv4::{Ipv4Header, PROTOCOL_TCP, PROTOCOL_UDP};
 use tartan_common::wire::ipv6::{Ipv6Header, NEXT_ICMP};
-use tartan_common::wire::{ETH_LEN, IPV6_LEN, UDP_LEN, VXLAN_LEN, vxlan};
-use tartan_common::{Mac, NetAddr6};
+use tartan_common::wire::{ETH_LEN, INNER_AT, IPV6_LEN, UDP_LEN, VXLAN_LEN, vxlan};
+use tartan_common::{Mac, NetAddr, NetAddr6};
 
 use super::Question6;
 use crate::explain::question::{Protocol, SOURCE_PORT, TRANSPORT_LEN, TTL, transport};
@@ -47,6 +47,32 @@ pub(super) fn tunnel_frame(question: &Question6, sender: NetAddr6, config: &Node
     frame.extend(vxlan::header(config.vni));
     frame.extend(inner);
     frame
+}
+
+/// The same in the tunnel over IPv4. The outer header stands beside the frame, which begins with
+/// room for it: to be in order is all that is asked of it.
+pub(super) fn crossed_frame(
+    question: &Question6,
+    sender: NetAddr,
+    config: &NodeConfig,
+) -> (Vec<u8>, Ipv4Header) {
+    let mut inner = frame(question);
+    inner.splice(..ETH_LEN, ethernet(config.vtep_mac));
+    let mut frame = vec![0; INNER_AT];
+    frame.extend(inner);
+    let outer = Ipv4Header {
+        version_ihl: 0x45,
+        tos: 0,
+        total_length: u16::try_from(frame.len() - ETH_LEN).unwrap_or(u16::MAX),
+        identification: 0,
+        fragment: 0,
+        ttl: TTL,
+        protocol: PROTOCOL_UDP,
+        checksum: 0,
+        source: sender,
+        destination: config.node,
+    };
+    (frame, outer)
 }
 
 fn ethernet(destination: Mac) -> [u8; ETH_LEN] {
