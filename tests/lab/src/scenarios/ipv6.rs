@@ -70,16 +70,16 @@ pub(super) static SCENARIOS: &[Entry] = &[
         .with_tools(),
 ];
 
-const DUAL: &str = r#"{"Network":"10.244.0.0/16","IPv6Network":"fd00:10:244::/56","EnableIPv6":true,"FastPath":"on","Backend":{"Type":"vxlan","VNI":1,"Port":8472}}"#;
+pub(super) const DUAL: &str = r#"{"Network":"10.244.0.0/16","IPv6Network":"fd00:10:244::/56","EnableIPv6":true,"FastPath":"on","Backend":{"Type":"vxlan","VNI":1,"Port":8472}}"#;
 /// What flannel reads: it knows no fast path.
 const FLANNELS: &str = r#"{"Network":"10.244.0.0/16","IPv6Network":"fd00:10:244::/56","EnableIPv6":true,"EnableNFTables":false,"Backend":{"Type":"vxlan","VNI":1,"Port":8472}}"#;
 
 /// The IPv6 address of a node on the wire.
-fn address6(node: &Node) -> Ipv6Addr {
+pub(super) fn address6(node: &Node) -> Ipv6Addr {
     ipv6::address6(node.address())
 }
 
-fn dual_node(lab: &Lab, net_conf: &str) -> Result<Node> {
+pub(super) fn dual_node(lab: &Lab, net_conf: &str) -> Result<Node> {
     let node = lab.node()?;
     ipv6::plug6(&node, node.address())?;
     node.write(NET_CONF, net_conf)?;
@@ -87,7 +87,7 @@ fn dual_node(lab: &Lab, net_conf: &str) -> Result<Node> {
 }
 
 /// The global IPv6 address of a pod.
-fn pod6(pod: &Pod) -> Result<IpAddr> {
+pub(super) fn pod6(pod: &Pod) -> Result<IpAddr> {
     ipv6::pod_address6(pod).map(IpAddr::V6)
 }
 
@@ -104,10 +104,10 @@ pub(super) fn serve(place: &dyn Place) -> Result<Servers6> {
     })
 }
 
-struct Ground {
-    plane: ControlPlane,
-    ours: Vec<KubeMember>,
-    pods: Vec<Pod>,
+pub(super) struct Ground {
+    pub(super) plane: ControlPlane,
+    pub(super) ours: Vec<KubeMember>,
+    pub(super) pods: Vec<Pod>,
 }
 
 impl Ground {
@@ -116,11 +116,18 @@ impl Ground {
     }
 
     fn with_flags(lab: &Lab, nodes: usize, pods: usize, flags: &[&str]) -> Result<Self> {
+        let all = (0..nodes).map(|_| dual_node(lab, DUAL)).collect::<Result<Vec<_>>>()?;
+        Self::of(lab, all, pods, flags)
+    }
+
+    /// The same of nodes that are prepared.
+    pub(super) fn of(lab: &Lab, nodes: Vec<Node>, pods: usize, flags: &[&str]) -> Result<Self> {
         let plane = ControlPlane::start(lab, &Options::dual_stack())?;
         let mut ours = Vec::new();
         let mut all = Vec::new();
-        for _ in 0..nodes {
-            let mut member = KubeMember::without_agent(&plane, dual_node(lab, DUAL)?)?;
+        let others = nodes.len() - 1;
+        for node in nodes {
+            let mut member = KubeMember::without_agent(&plane, node)?;
             member.start_agent(flags)?;
             for name in ["a", "b"].iter().take(pods) {
                 all.push(member.add_pod(name)?);
@@ -128,12 +135,12 @@ impl Ground {
             ours.push(member);
         }
         let ground = Self { plane, ours, pods: all };
-        ground.await_peers(nodes - 1)?;
+        ground.await_peers(others)?;
         Ok(ground)
     }
 
     /// Until every node knows the IPv6 subnets of this many others.
-    fn await_peers(&self, others: usize) -> Result<()> {
+    pub(super) fn await_peers(&self, others: usize) -> Result<()> {
         for member in &self.ours {
             eventually("IPv6 peers", std::time::Duration::from_secs(10), || {
                 let shown =
@@ -145,13 +152,13 @@ impl Ground {
         Ok(())
     }
 
-    fn counts(&self, of: impl Fn(&Node) -> Result<Counts>) -> Result<Counts> {
+    pub(super) fn counts(&self, of: impl Fn(&Node) -> Result<Counts>) -> Result<Counts> {
         let mut each = self.ours.iter().map(|member| of(&member.node));
         each.try_fold(Counts::default(), |sum, counts| Ok(sum.plus(&counts?)))
     }
 
     /// Nothing that pods say may have been dropped for want of a place to go.
-    fn nothing_dropped(&self, scenario: &Scenario) -> Result<()> {
+    pub(super) fn nothing_dropped(&self, scenario: &Scenario) -> Result<()> {
         let drops = self.counts(Node::drops)?;
         scenario.note(format!("drops: {drops:?}; paths: {:?}", self.counts(Node::paths)?));
         ensure!(drops.total() == 0, "dropped: {drops:?}");

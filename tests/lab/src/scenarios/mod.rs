@@ -9,6 +9,7 @@ mod cni_handover;
 mod cni_lifecycle;
 mod cni_load;
 mod conntrack_mixed_paths;
+mod cross;
 mod differential;
 mod direct;
 mod direct6;
@@ -100,6 +101,7 @@ pub static SCENARIOS: &[&[Entry]] = &[
     kube_store_suite::SCENARIOS,
     kube_mixed::SCENARIOS,
     ipv6::SCENARIOS,
+    cross::SCENARIOS,
     kube_takeover::SCENARIOS,
     kube_surface::SCENARIOS,
     policy::SCENARIOS,
