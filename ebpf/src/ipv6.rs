@@ -126,18 +126,18 @@ pub(crate) fn uplink_ingress(
     config: &NodeConfig,
     crossed: Option<Ipv4Header>,
 ) -> i32 {
-    let (plan, outer) = if let Some(ip) = &crossed {
+    let outer = if crossed.is_some() {
         if !packet.reach(TUNNEL_PEEK) {
             count(Counted::Event(Event::PullFailed), 0);
         }
-        (hook::crossed_ingress(packet, ip, meta, config, &Tables), Outer::IPV4)
+        Outer::IPV4
     } else {
         if !is_ipv6(packet, TUNNEL_PEEK) {
             return NEXT;
         }
-        (hook::uplink_ingress6(packet, meta, config, &Tables), Outer::IPV6)
+        Outer::IPV6
     };
-    match plan {
+    match hook::uplink_ingress6(packet, crossed.as_ref(), meta, config, &Tables) {
         UplinkIngress6::Foreign => NEXT,
         UplinkIngress6::Device(tag) => to_device(packet, tag),
         UplinkIngress6::Drop(reason) => actions::drop(packet, reason),

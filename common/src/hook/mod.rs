@@ -15,8 +15,8 @@ mod uplink_xdp;
 
 pub use ipv6::{
     AnyKey, Maps6, OverlayEgress6, OverlayIngress6, PodEgress6, TunnelKey6, UplinkIngress6,
-    crossed_ingress, ether_type, overlay_egress6, overlay_ingress6, pod_egress6, pod_ingress6,
-    uplink_egress6, uplink_ingress6,
+    ether_type, overlay_egress6, overlay_ingress6, pod_egress6, pod_ingress6, uplink_egress6,
+    uplink_ingress6,
 };
 pub use overlay_egress::{OverlayEgress, overlay_egress};
 pub use overlay_ingress::{OverlayIngress, TunnelKey, overlay_ingress};

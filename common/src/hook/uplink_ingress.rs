@@ -31,7 +31,7 @@ pub enum UplinkIngress<'m> {
     /// Decapsulated by the XDP program, into the host stack with this tag.
     BareStack(u16),
     /// A tunnel packet whose outer headers are in order, around something that is not IPv4:
-    /// for [`crossed_ingress`](super::crossed_ingress).
+    /// for [`uplink_ingress6`](super::uplink_ingress6).
     Crossed(Ipv4Header),
     /// From a node on this link, without a tunnel, into a pod.
     LinkPod(&'m PodEntry),

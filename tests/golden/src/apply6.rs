@@ -78,7 +78,7 @@ pub(crate) fn uplink_ingress<M: Maps6>(
     if !is_ipv6(frame) {
         return (Verdict::Next, None);
     }
-    let plan = hook::uplink_ingress6(&frame[..], meta, config, maps);
+    let plan = hook::uplink_ingress6(&frame[..], None, meta, config, maps);
     arrived(frame, plan, config, OUTER6_LEN)
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn crossed_ingress<M: Maps6>(
     config: &NodeConfig,
     maps: &M,
 ) -> Outcome {
-    let plan = hook::crossed_ingress(&frame[..], outer, meta, config, maps);
+    let plan = hook::uplink_ingress6(&frame[..], Some(outer), meta, config, maps);
     arrived(frame, plan, config, OUTER_LEN)
 }
 

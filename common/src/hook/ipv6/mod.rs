@@ -15,7 +15,7 @@ pub use overlay::{
 };
 pub use pod_egress::{PodEgress6, pod_egress6};
 pub use uplink_egress::uplink_egress6;
-pub use uplink_ingress::{UplinkIngress6, crossed_ingress, uplink_ingress6};
+pub use uplink_ingress::{UplinkIngress6, uplink_ingress6};
 
 use super::{Flows, Maps, Meta, delivery};
 use crate::NetAddr6;

@@ -31,44 +31,37 @@ pub enum UplinkIngress6<'m> {
     LinkStack(u16),
 }
 
-/// Decides about one packet whose frame says that it is IPv6.
+/// Decides about one packet: whose frame says that it is IPv6, or in the tunnel over IPv4 around
+/// something that is not IPv4. Then `crossed` is the outer header.
 #[inline(always)]
 pub fn uplink_ingress6<'m, F: Frame + ?Sized, M: Maps6>(
     frame: &F,
+    crossed: Option<&Ipv4Header>,
     meta: &Meta,
     config: &NodeConfig,
     maps: &'m M,
 ) -> UplinkIngress6<'m> {
-    if meta.in_vlan || !config.ipv6.is_configured() {
-        return UplinkIngress6::Foreign;
-    }
-    let ip = match outer6(frame, config) {
-        Outer6::Foreign => return from_link(frame, meta, config, maps),
-        Outer6::Fragment => return UplinkIngress6::Device(UNJUDGED),
-        Outer6::Truncated => return UplinkIngress6::Drop(Reason::Truncated),
-        Outer6::Tunnel(ip) => ip,
+    let judged = if let Some(outer) = crossed {
+        let sender = |node: NetAddr| over_ipv4(maps, node).copied();
+        accept_crossed(frame, outer, meta.len, meta.gso_size, config, sender)
+            .map(|accepted| (accepted, classify(&Inner::new(frame, INNER_AT), &accepted.inner)))
+    } else {
+        if meta.in_vlan || !config.ipv6.is_configured() {
+            return UplinkIngress6::Foreign;
+        }
+        let ip = match outer6(frame, config) {
+            Outer6::Foreign => return from_link(frame, meta, config, maps),
+            Outer6::Fragment => return UplinkIngress6::Device(UNJUDGED),
+            Outer6::Truncated => return UplinkIngress6::Drop(Reason::Truncated),
+            Outer6::Tunnel(ip) => ip,
+        };
+        let sender = |node: NetAddr6| by_ipv6(maps, node).ok().copied();
+        accept6(frame, &ip, meta.len, meta.gso_size, config, sender)
+            .map(|accepted| (accepted, classify(&Inner::new(frame, INNER_AT6), &accepted.inner)))
     };
-    match accept6(frame, &ip, meta.len, meta.gso_size, config, |node| {
-        by_ipv6(maps, node).ok().copied()
-    }) {
+    match judged {
         Err(reason) => UplinkIngress6::Drop(reason),
-        Ok(accepted) => deliver::<F, M, INNER_AT6>(frame, meta, config, maps, &accepted),
-    }
-}
-
-/// Decides about a packet in the tunnel over IPv4 that is not IPv4: its outer header is this one.
-#[inline(always)]
-pub fn crossed_ingress<'m, F: Frame + ?Sized, M: Maps6>(
-    frame: &F,
-    outer: &Ipv4Header,
-    meta: &Meta,
-    config: &NodeConfig,
-    maps: &'m M,
-) -> UplinkIngress6<'m> {
-    let sender = |node: NetAddr| over_ipv4(maps, node).copied();
-    match accept_crossed(frame, outer, meta.len, meta.gso_size, config, sender) {
-        Err(reason) => UplinkIngress6::Drop(reason),
-        Ok(accepted) => deliver::<F, M, INNER_AT>(frame, meta, config, maps, &accepted),
+        Ok((accepted, segment)) => deliver(meta, config, maps, &accepted, &segment),
     }
 }
 
@@ -92,24 +85,23 @@ pub(super) fn over_ipv4<M: Maps6>(maps: &M, node: NetAddr) -> Result<&NodeEntry6
 }
 
 #[inline(always)]
-fn deliver<'m, F: Frame + ?Sized, M: Maps6, const AT: usize>(
-    frame: &F,
+fn deliver<'m, M: Maps6>(
     meta: &Meta,
     config: &NodeConfig,
     maps: &'m M,
     accepted: &Accepted6,
+    segment: &Segment<NetAddr6>,
 ) -> UplinkIngress6<'m> {
-    let segment = classify(&Inner::new(frame, AT), &accepted.inner);
-    if let Some(pod) = fast_pod(config, maps, &accepted.inner, &segment)
+    if let Some(pod) = fast_pod(config, maps, &accepted.inner, segment)
         && meta.is_as_sockets_take_it(accepted.inner.next_header)
     {
         return UplinkIngress6::Pod(pod, accepted.class);
     }
     // As in IPv4: only the kernel's own decapsulation leaves a GSO packet without traces.
     if meta.gso_size > 0 {
-        return UplinkIngress6::Device(tag_of(&segment));
+        return UplinkIngress6::Device(tag_of(segment));
     }
-    UplinkIngress6::Stack(tag_of(&segment), accepted.class)
+    UplinkIngress6::Stack(tag_of(segment), accepted.class)
 }
 
 #[inline(always)]

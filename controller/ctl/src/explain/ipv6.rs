@@ -8,8 +8,7 @@ use anyhow::{Result, bail, ensure};
 use tartan_common::NetAddr6;
 use tartan_common::abi::{Ipv6Config, Peer6, PodEntry};
 use tartan_common::hook::{
-    OverlayEgress6, PodEgress6, UplinkIngress6, crossed_ingress, overlay_egress6, pod_egress6,
-    uplink_ingress6,
+    OverlayEgress6, PodEgress6, UplinkIngress6, overlay_egress6, pod_egress6, uplink_ingress6,
 };
 use tartan_common::path::Path;
 use tartan_common::reason::Reason;
@@ -178,11 +177,11 @@ fn from_tunnel(question: &Question6, scene: &Scene, sender: NetAddr6) -> Answer 
     let (plan, over) = if let Some(address) = sender.ipv4() {
         let (frame, outer) = packet::crossed_frame(question, address, &scene.config);
         let meta = meta(size(frame.len()), 0);
-        (crossed_ingress(&frame[..], &outer, &meta, &scene.config, scene), ", over IPv4")
+        (uplink_ingress6(&frame[..], Some(&outer), &meta, &scene.config, scene), ", over IPv4")
     } else {
         let frame = packet::tunnel_frame(question, sender, &scene.config);
         let meta = meta(size(frame.len()), 0);
-        (uplink_ingress6(&frame[..], &meta, &scene.config, scene), "")
+        (uplink_ingress6(&frame[..], None, &meta, &scene.config, scene), "")
     };
     let met = format!("uplink_ingress: a tunnel packet of node {node}{over}");
     match plan {
@@ -211,7 +210,7 @@ fn from_link(question: &Question6, scene: &Scene, peer: &Peer6) -> Answer {
     let meta = meta(size(frame.len()), peer.link_ifindex);
     let node = scene.node(Ipv6Addr::from(peer.node));
     let met = format!("uplink_ingress: a packet of node {node}, on the link without a tunnel");
-    match uplink_ingress6(&frame[..], &meta, &scene.config, scene) {
+    match uplink_ingress6(&frame[..], None, &meta, &scene.config, scene) {
         UplinkIngress6::Drop(reason) => Answer::dropped(reason, vec![met]),
         UplinkIngress6::LinkPod(pod) => {
             let into = format!("straight into the pod behind {}", scene.link(pod.ifindex));

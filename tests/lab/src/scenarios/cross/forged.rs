@@ -10,7 +10,7 @@ use super::bare_node;
 use crate::frames::{Ipv4, MacBytes, UDP, mac, udp, vxlan};
 use crate::ipv6::{address6, pod_address6};
 use crate::node::Node;
-use crate::process::{Place as _, eventually};
+use crate::process::eventually;
 use crate::scenario::Scenario;
 use crate::scenarios::ipv6::{DUAL, Ground, dual_node};
 use crate::traffic;
