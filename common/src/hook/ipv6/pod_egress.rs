@@ -13,7 +13,7 @@ use crate::tunnel::{Fit, fits};
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::ipv6::{Ipv6Header, NEXT_FRAGMENT, is_extension};
 use crate::wire::transport::L4_PEEK;
-use crate::wire::{Frame, L4_AT6, be16};
+use crate::wire::{Frame, IPV6_LEN, L4_AT6, be16, size};
 
 /// What becomes of a pod's packet.
 #[derive(Clone, Copy, Debug)]
@@ -79,13 +79,20 @@ fn of_a_pod<'m, F: Frame + ?Sized, M: Maps6>(
     }
     let stack = PodEgress6::Stack(Path::PodToStack, tag_of(&segment));
     // As in IPv4: the stack answers what expires, and knows which VLANs there are.
-    if ip.hop_limit <= 1 || meta.in_vlan || !pod.may_be_fast() {
+    if ip.hop_limit <= 1 || meta.in_vlan || !pod.may_be_fast() || !is_whole(meta, ip) {
         return stack;
     }
     if config.ipv6.is_in_subnet(ip.destination) {
         return local(maps, config, &segment, ip.destination).unwrap_or(stack);
     }
     remote(maps, meta, config, ip.destination, &segment).unwrap_or(stack)
+}
+
+/// Whether the packet is as long as its header says: else the stack cuts it, or drops and counts
+/// it, as in any other router.
+#[inline(always)]
+fn is_whole(meta: &Meta, ip: &Ipv6Header) -> bool {
+    size(IPV6_LEN) + u32::from(ip.payload_length) == meta.ip_len()
 }
 
 #[inline(always)]
