@@ -8,14 +8,17 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `generate` | packets, most of them nearly right |
+//! | `ipv6` | all of it for IPv6 in IPv6 |
 //! | `model` | what Tartan says about a packet, by the decision functions on the host |
 //! | `verdict` | the comparison, and what may differ |
 
 mod generate;
+mod ipv6;
 mod model;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,7 +29,7 @@ use self::model::Model;
 use self::verdict::Comparison;
 use crate::cluster::Member;
 use crate::counters::Counts;
-use crate::frames::{Ipv4, UDP, ethernet, mac};
+use crate::frames::{Ipv4, MacBytes, UDP, ethernet, mac};
 use crate::hex;
 use crate::kernel_vxlan::KernelVxlanNode;
 use crate::lab::Lab;
@@ -44,10 +47,23 @@ pub(super) static SCENARIOS: &[Entry] = &[
     Entry::new("differential::a_million_packets_as_the_kernels_vxlan", |s| all(s, 1_000_000))
         .long()
         .within(3600),
+    Entry::new("differential::twenty_thousand_ipv6_packets_as_the_kernels_vxlan", |s| {
+        ipv6::all(s, 20_000)
+    })
+    .within(180)
+    .with_tools(),
+    Entry::new("differential::a_million_ipv6_packets_as_the_kernels_vxlan", |s| {
+        ipv6::all(s, 1_000_000)
+    })
+    .long()
+    .within(3600)
+    .with_tools(),
 ];
 
 /// Packets between two looks at what came out.
 const ROUND: usize = 5000;
+/// Rounds between two words about how far it is.
+const PROGRESS: usize = 20;
 
 /// What came out, by the packet's number.
 type Seen = BTreeMap<u32, Vec<u8>>;
@@ -80,9 +96,8 @@ fn all(scenario: &mut Scenario, packets: u64) -> Result<()> {
     let mut generator = Generator::new(seed, &Ground::of(&pod, &lease, &far, &target)?);
     let cases: Vec<_> = (0..packets).map(|_| generator.packet()).collect();
     let before = (member.node.drops()?, member.node.paths()?);
-    let ours = Passage { pod: &pod, node: &member.node, far: far.node() };
     let started = Instant::now();
-    let ours = ours.all(&cases, target.address()?)?;
+    let ours = passage(scenario, &pod, far.node(), &cases, target.address()?)?;
     let drops = member.node.drops()?.since(&before.0);
     scenario.note(format!(
         "through Tartan in {:.1} s: {} came out; drops {drops:?}, paths {:?}",
@@ -91,17 +106,17 @@ fn all(scenario: &mut Scenario, packets: u64) -> Result<()> {
         member.node.paths()?.since(&before.1)
     ));
     drop((pod, member));
-    let theirs = kernels(&lab, lease, &far, &target, &cases)?;
+    let theirs = kernels(scenario, &lab, lease, (&far, &target), &cases)?;
     scenario.note(format!("through the kernel's vxlan: {} came out", theirs.len()));
     compare(scenario, &model, &cases, (&ours, &theirs), &drops)
 }
 
 /// The same through the kernel's vxlan, as node1 with this lease.
 fn kernels(
+    scenario: &Scenario,
     lab: &Lab,
     lease: Lease,
-    far: &KernelVxlanNode,
-    target: &Pod,
+    (far, target): (&KernelVxlanNode, &Pod),
     cases: &[Generated],
 ) -> Result<Seen> {
     let kernel = KernelVxlanNode::with_vtep(lab.node_again(1)?, lease.subnet, lease.vtep)?;
@@ -109,8 +124,22 @@ fn kernels(
     far.add_peer(kernel.lease())?;
     let pod = kernel.pod("a")?;
     pod.run(&format!("ping -n -c 1 -W 2 {}", target.address()?))?;
-    let passage = Passage { pod: &pod, node: kernel.node(), far: far.node() };
-    passage.all(cases, target.address()?)
+    passage(scenario, &pod, far.node(), cases, target.address()?)
+}
+
+/// All packets through a pod's node, whatever carries them there.
+fn passage(
+    scenario: &Scenario,
+    pod: &Pod,
+    far: &Node,
+    cases: &[Generated],
+    target: Ipv4Addr,
+) -> Result<Seen> {
+    let (station, gateway) = (pod.mac()?, pod.gateway_mac()?);
+    let header = Ipv4::new(pod.address()?, target, UDP);
+    let warm_up = header.udp(generate::FAST, traffic::ECHO_PORT, b"warm-up");
+    let lane = Lane { frame: ethernet, station, gateway };
+    Passage { pod, node: pod.node(), far, lane, warm_up }.all(scenario, cases)
 }
 
 fn compare(
@@ -120,10 +149,15 @@ fn compare(
     (ours, theirs): (&Seen, &Seen),
     drops: &Counts,
 ) -> Result<()> {
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison::of(&verdict::IPV4);
     for case in cases {
         let (ours, theirs) = (ours.get(&case.number), theirs.get(&case.number));
-        comparison.add(model, case, ours.map(Vec::as_slice), theirs.map(Vec::as_slice));
+        comparison.add(
+            || model.reason(case),
+            case,
+            ours.map(Vec::as_slice),
+            theirs.map(Vec::as_slice),
+        );
     }
     scenario.note(&comparison);
     comparison.judge(cases.len(), drops)
@@ -131,13 +165,13 @@ fn compare(
 
 /// Addresses that packets are made of.
 pub(super) struct Ground {
-    pod: std::net::Ipv4Addr,
-    target: std::net::Ipv4Addr,
-    node: std::net::Ipv4Addr,
-    far: std::net::Ipv4Addr,
-    vtep: crate::frames::MacBytes,
-    node_mac: crate::frames::MacBytes,
-    far_mac: crate::frames::MacBytes,
+    pod: Ipv4Addr,
+    target: Ipv4Addr,
+    node: Ipv4Addr,
+    far: Ipv4Addr,
+    vtep: MacBytes,
+    node_mac: MacBytes,
+    far_mac: MacBytes,
 }
 
 impl Ground {
@@ -154,20 +188,34 @@ impl Ground {
     }
 }
 
+/// How a pod's packets become frames.
+struct Lane {
+    /// From the destination's address, the source's, and a packet.
+    frame: fn(MacBytes, MacBytes, &[u8]) -> Vec<u8>,
+    station: MacBytes,
+    gateway: MacBytes,
+}
+
 /// A pod of the node that is looked at, that node, and its peer.
 struct Passage<'p> {
     pod: &'p Pod,
     node: &'p Node,
     far: &'p Node,
+    lane: Lane,
+    /// A packet of the generator's own flow.
+    warm_up: Vec<u8>,
 }
 
 impl Passage<'_> {
-    fn all(&self, cases: &[Generated], target: std::net::Ipv4Addr) -> Result<Seen> {
+    fn all(&self, scenario: &Scenario, cases: &[Generated]) -> Result<Seen> {
         let mut seen = Seen::new();
-        for round in cases.chunks(ROUND) {
+        for (number, round) in cases.chunks(ROUND).enumerate() {
             // One flow goes fast, where there is such a thing.
-            self.warm_up(target)?;
+            self.warm_up()?;
             seen.extend(self.round(round)?);
+            if (number + 1).is_multiple_of(PROGRESS) {
+                scenario.note(format!("{} of {} packets", (number + 1) * ROUND, cases.len()));
+            }
         }
         Ok(seen)
     }
@@ -184,8 +232,7 @@ impl Passage<'_> {
 
     fn pass(&self, cases: &[&Generated]) -> Result<Seen> {
         let of = |way: Way| cases.iter().filter(move |case| case.way == way);
-        let (source, gateway) = (self.pod.mac()?, self.pod.gateway_mac()?);
-        let out: Vec<_> = of(Way::Out).map(|case| ethernet(gateway, source, &case.bytes)).collect();
+        let out: Vec<_> = of(Way::Out).map(|case| self.lane.sent(&case.bytes)).collect();
         let into: Vec<_> = of(Way::In).map(|case| case.bytes.clone()).collect();
         let wire = format!("up-{}", self.node.name());
         let mut seen = through(Way::Out, (self.pod, &out), (&Outside, &wire))?;
@@ -194,15 +241,19 @@ impl Passage<'_> {
     }
 
     /// Makes the generator's own flow a direct one.
-    fn warm_up(&self, target: std::net::Ipv4Addr) -> Result<()> {
-        let header = Ipv4::new(self.pod.address()?, target, UDP);
-        let packet = header.udp(generate::FAST, traffic::ECHO_PORT, b"warm-up");
-        let frame = ethernet(self.pod.gateway_mac()?, self.pod.mac()?, &packet);
+    fn warm_up(&self) -> Result<()> {
+        let frame = self.lane.sent(&self.warm_up);
         for _ in 0..3 {
             traffic::raw_send(self.pod, "eth0", std::slice::from_ref(&frame), 1)?;
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+}
+
+impl Lane {
+    fn sent(&self, packet: &[u8]) -> Vec<u8> {
+        (self.frame)(self.gateway, self.station, packet)
     }
 }
 
