@@ -106,7 +106,13 @@ fn pod_sends() -> Vec<Case> {
             ToTunnel,
         )),
         direct(case(
-            "IPv6: so does one to a local pod",
+            "IPv6: one that is longer than its header says goes to the stack",
+            hook,
+            [sent(&udp_packet(remote, DNS)), vec![0]].concat(),
+            Next,
+        )),
+        direct(case(
+            "IPv6: a datagram of a direct flow to a local pod goes fast",
             hook,
             sent(&udp_packet(local, DNS)),
             ToPod,
