@@ -69,6 +69,7 @@ impl Plan {
         if subnet.subnet6.is_some() && !datapath.tunnels_over_ipv6() {
             subnet = subnet.without_ipv6_tunnel();
         }
+        let subnet = subnet.without_ipv6_on_narrow_links();
         let ways = ways(&subnet, delegate.mtu);
         Ok(Self {
             mtu: delegate.mtu.unwrap_or(subnet.link_mtu()),

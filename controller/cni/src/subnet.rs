@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
+use tartan_common::Mtu;
 use tartan_core::subnet_env;
 
 use crate::error::{CniError, Code};
@@ -84,6 +85,17 @@ impl SubnetEnv {
         Self { ipv6_more: 0, ..self }
     }
 
+    /// The same without IPv6 where IPv4 goes on alone: the kernel gives no IPv6 address to a link
+    /// that takes less than every link has to (RFC 8200, section 5). The agent tells that this
+    /// node carries no IPv6.
+    #[must_use]
+    pub fn without_ipv6_on_narrow_links(self) -> Self {
+        if self.subnet.is_none() || self.mtu6() >= u32::from(Mtu::MIN_IPV6) {
+            return self;
+        }
+        Self { networks6: Vec::new(), subnet6: None, ..self }
+    }
+
     /// This node's pods, IPv4 first.
     pub fn subnets(&self) -> impl Iterator<Item = IpNet> {
         let v4 = self.subnet.map(IpNet::V4);
@@ -141,6 +153,20 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "FLANNEL_NETWORK=10.244.0.0/16,10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+
+    #[test]
+    fn a_narrow_link_has_ipv4_alone() {
+        let ipv6 = "FLANNEL_IPV6_NETWORK=fd00::/48\nFLANNEL_IPV6_SUBNET=fd00:0:0:1::1/64\n";
+        let families = |mtu: u32, text: &str| {
+            let text = text.replace("1450", &mtu.to_string());
+            let env = SubnetEnv::parse(&text, "f").expect("complete");
+            env.without_ipv6_on_narrow_links().subnets().count()
+        };
+        let both = format!("{GOOD}{ipv6}");
+        assert_eq!((families(1300, &both), families(1299, &both)), (2, 1));
+        let alone = format!("{ipv6}FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n");
+        assert_eq!(families(1200, &alone), 1);
+    }
 
     #[test]
     fn the_gateway_form_of_the_subnet_is_masked() {
