@@ -20,7 +20,7 @@ const CEILINGS: [(&str, u32, i32); 6] = [
     ("pod_ingress", 10_000, 480),
     ("overlay_egress", 12_000, 480),
     ("overlay_ingress", 12_000, 480),
-    ("uplink_ingress", 60_000, 480),
+    ("uplink_ingress", 75_000, 480),
     ("uplink_egress", 10_000, 320),
 ];
 /// The kernel's limit for a program with all that it calls (`MAX_BPF_STACK`).
