@@ -27,7 +27,7 @@ use self::ground::{Ground, Offloads, Underlay, Way};
 use self::shapes::{Outcome, Shape};
 use self::sums::{Tally, Watch};
 use self::table::{Row, Table};
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, Options};
 use crate::lab::Lab;
 use crate::scenario::{Entry, Scenario};
 use crate::wire::Wire;
@@ -45,8 +45,8 @@ pub(super) static SCENARIOS: &[Entry] = &[
 fn all(scenario: &mut Scenario, mtus: &[u16]) -> Result<()> {
     let lab = scenario.lab(Wire::Offloaded)?;
     let mut table = Table::default();
+    let plane = ControlPlane::start(&lab, &Options::dual_stack())?;
     for underlay in Underlay::ALL {
-        let plane = underlay.plane(&lab)?;
         for mtu in mtus {
             for way in Way::ALL {
                 on_one_wire(scenario, (&lab, &plane, *underlay), (*mtu, way), &mut table)?;

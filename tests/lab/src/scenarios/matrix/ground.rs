@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
-use crate::control_plane::{ControlPlane, Options};
+use crate::control_plane::ControlPlane;
 use crate::counters::Counts;
 use crate::ipv6::{plug6, pod_address6};
 use crate::kube_cluster::KubeMember;
@@ -37,12 +37,13 @@ pub(super) enum Family {
 pub(super) enum Pair {
     V4InV4,
     V6InV6,
+    V6InV4,
 }
 
 impl Pair {
     pub(super) fn outer(self) -> Family {
         match self {
-            Self::V4InV4 => Family::V4,
+            Self::V4InV4 | Self::V6InV4 => Family::V4,
             Self::V6InV6 => Family::V6,
         }
     }
@@ -50,7 +51,7 @@ impl Pair {
     pub(super) fn inner(self) -> Family {
         match self {
             Self::V4InV4 => Family::V4,
-            Self::V6InV6 => Family::V6,
+            Self::V6InV6 | Self::V6InV4 => Family::V6,
         }
     }
 
@@ -68,26 +69,24 @@ impl Pair {
 pub(super) enum Underlay {
     /// Both: each family travels in its own.
     Both,
+    /// IPv4 alone: it carries IPv6 as well.
+    Ipv4,
 }
 
 impl Underlay {
-    pub(super) const ALL: &[Self] = &[Self::Both];
+    pub(super) const ALL: &[Self] = &[Self::Both, Self::Ipv4];
 
     pub(super) fn pairs(self) -> &'static [Pair] {
         match self {
             Self::Both => &[Pair::V4InV4, Pair::V6InV6],
-        }
-    }
-
-    pub(super) fn plane(self, lab: &Lab) -> Result<ControlPlane> {
-        match self {
-            Self::Both => ControlPlane::start(lab, &Options::dual_stack()),
+            Self::Ipv4 => &[Pair::V6InV4],
         }
     }
 
     fn plug(self, node: &Node) -> Result<()> {
         match self {
             Self::Both => plug6(node, node.address()),
+            Self::Ipv4 => Ok(()),
         }
     }
 }
