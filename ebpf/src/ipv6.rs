@@ -104,8 +104,8 @@ pub(crate) fn overlay_ingress(packet: &Packet, config: &NodeConfig) -> Option<i3
     }
     // Without any key IPv4's half knows what to do.
     let key = match actions6::tunnel_key(packet) {
-        Some(key) => AnyKey::V6(key),
-        None => AnyKey::V4(actions::tunnel_key(packet)?),
+        Some(key) => AnyKey::v6(key),
+        None => AnyKey::v4(actions::tunnel_key(packet)?),
     };
     Some(match hook::overlay_ingress6(packet, key, config, &Tables) {
         OverlayIngress6::Drop(reason) => actions::drop(packet, reason),

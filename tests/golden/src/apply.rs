@@ -111,10 +111,10 @@ pub fn guard<M: Maps6>(
 ) -> Outcome {
     let key = match key {
         Some(Key::V6(key)) if apply6::is_ipv6(frame) => {
-            return apply6::guard(frame, AnyKey::V6(key), config, maps);
+            return apply6::guard(frame, AnyKey::v6(key), config, maps);
         }
         Some(Key::V4(key)) if apply6::is_ipv6(frame) => {
-            return apply6::guard(frame, AnyKey::V4(key), config, maps);
+            return apply6::guard(frame, AnyKey::v4(key), config, maps);
         }
         Some(Key::V6(_)) | None => None,
         Some(Key::V4(key)) => Some(key),

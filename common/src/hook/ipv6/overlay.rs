@@ -2,7 +2,6 @@
 
 use super::uplink_ingress::{by_ipv6, over_ipv4};
 use super::{Maps6, ipv6};
-use crate::NetAddr6;
 use crate::abi::{NodeConfig, Peer6};
 use crate::flow::classify;
 use crate::gate;
@@ -11,6 +10,7 @@ use crate::reason::Reason;
 use crate::tunnel::accept_inner6;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::{ETH_LEN, Frame};
+use crate::{NetAddr, NetAddr6};
 
 /// What becomes of a packet that the host stack, or a pod's hook, sent to the overlay device.
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +65,42 @@ pub struct TunnelKey6 {
     pub vni: u32,
 }
 
-/// What the kernel kept of the outer headers around an IPv6 packet.
+/// What the kernel kept of the outer headers around an IPv6 packet, whatever family they are of.
+///
+/// No enum of the two keys: what one of them lacks would be undefined in the other's place, on a
+/// path that the verifier of Linux 6.1 follows and refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnyKey {
-    /// Those of a tunnel over IPv6.
-    V6(TunnelKey6),
-    /// Those of a tunnel over IPv4.
-    V4(TunnelKey),
+pub struct AnyKey {
+    is_ipv4: bool,
+    /// Unspecified over IPv6.
+    sender4: NetAddr,
+    /// Those of IPv4 in their mapped form.
+    sender: NetAddr6,
+    receiver: NetAddr6,
+    vni: u32,
+}
+
+impl AnyKey {
+    /// That of a tunnel over IPv6.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v6(key: TunnelKey6) -> Self {
+        let TunnelKey6 { sender, receiver, vni } = key;
+        Self { is_ipv4: false, sender4: NetAddr::UNSPECIFIED, sender, receiver, vni }
+    }
+
+    /// That of a tunnel over IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v4(key: TunnelKey) -> Self {
+        Self {
+            is_ipv4: true,
+            sender4: key.sender,
+            sender: NetAddr6::mapped(key.sender),
+            receiver: NetAddr6::mapped(key.receiver),
+            vni: key.vni,
+        }
+    }
 }
 
 /// What becomes of a packet that comes up from the overlay device.
@@ -109,20 +138,22 @@ fn judge<F: Frame + ?Sized, M: Maps6>(
     let to = EthernetHeader::parse(eth).destination;
     // Compared here with what is at a fixed place: to choose the address and compare it later
     // would be a variable offset, which the verifier refuses without CAP_PERFMON.
-    let (for_us, vni, to_vtep) = match &key {
-        AnyKey::V6(key) => (key.receiver == config.ipv6.node, key.vni, to == config.ipv6.vtep_mac),
-        AnyKey::V4(key) => (key.receiver == config.node, key.vni, to == config.vtep_mac),
+    let (for_us, to_vtep) = if key.is_ipv4 {
+        (key.receiver == NetAddr6::mapped(config.node), to == config.vtep_mac)
+    } else {
+        (key.receiver == config.ipv6.node, to == config.ipv6.vtep_mac)
     };
     if !for_us {
         return Err(Reason::NotForThisNode);
     }
-    if vni != config.vni {
+    if key.vni != config.vni {
         return Err(Reason::WrongVni);
     }
-    let (entry, own) = match &key {
-        AnyKey::V6(key) => (by_ipv6(maps, key.sender)?, key.sender),
-        // The node has no IPv6 address that an inner packet could come from.
-        AnyKey::V4(key) => (over_ipv4(maps, key.sender)?, NetAddr6::UNSPECIFIED),
+    // Over IPv4 the node has no IPv6 address that an inner packet could come from.
+    let (entry, own) = if key.is_ipv4 {
+        (over_ipv4(maps, key.sender4)?, NetAddr6::UNSPECIFIED)
+    } else {
+        (by_ipv6(maps, key.sender)?, key.sender)
     };
     if !to_vtep {
         return Err(Reason::WrongVtepMac);
