@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tartan_agent::store::{LeaseStore as _, Snapshot};
+use tartan_core::Lease6;
 use tartan_core::conflict::{Observer, peers};
 
 use super::{Bench, Promise, path};
@@ -148,14 +149,19 @@ async fn families(bench: &Bench<'_>) -> Result<()> {
     bench.create(&garbage4.with_annotation(&flannel("public-ip"), "300.1.1.1")).await?;
     let agent = Agent::start(bench.api)?;
     agent
-        .until_list("three and three", |list| list.leases.len() == 3 && list.leases6.len() == 3)
+        .until_list("three and four", |list| list.leases.len() == 3 && list.leases6.len() == 4)
         .await?;
     let list = agent.store.list().await?;
     let names = |names: Vec<&str>| names.join(" ");
     let v4 = names(list.leases.iter().map(|lease| &*lease.node_name).collect());
     let v6 = names(list.leases6.iter().map(|lease| &*lease.node_name).collect());
     ensure!(v4 == "node-00001 node-00002 node-00003", "{v4}");
-    ensure!(v6 == "node-00001 node-00004 node-00005", "{v6}");
+    ensure!(v6 == "node-00001 node-00003 node-00004 node-00005", "{v6}");
+    // A node that publishes nothing of IPv6 has its IPv6 pods behind its IPv4 address.
+    let over_ipv4 = |lease: &&Lease6| lease.public_ip.to_ipv4_mapped().is_some();
+    let crossed =
+        names(list.leases6.iter().filter(over_ipv4).map(|lease| &*lease.node_name).collect());
+    ensure!(crossed == "node-00003", "{crossed}");
     let faulty = |name: &str| list.faults.iter().any(|fault| fault.place.contains(name));
     ensure!(faulty("node-00002") && faulty("node-00005"), "{:?}", list.faults);
     Ok(())
