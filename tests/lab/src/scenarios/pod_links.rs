@@ -249,7 +249,8 @@ fn wishes(scenario: &mut Scenario) -> Result<()> {
     // The wish outlives the entry.
     node.shell("rm /sys/fs/bpf/tartan/maps/PODS")?;
     eventually("the pods' entries are back", Duration::from_secs(20), || {
-        Ok([&asking, other].iter().all(|pod| explained(&node, pod, &willing).is_ok()))
+        let told = explained(&node, other, &asking);
+        Ok(told.is_ok_and(|told| told.contains("annotation")))
     })?;
     obeys(scenario, one, &asking, other)?;
     asking.cni_del()?;
